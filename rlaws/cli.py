@@ -1,0 +1,206 @@
+"""The command line: list · plan · run · report. Each verb is a Hydra application over ``conf/<verb>.yaml``."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rlaws.errors import CellError, InputError, RlawsError, suggest
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+    from rlaws.runner import Finished
+
+USAGE = """rlaws: a claim about scaling RL for reasoning models in, a verdict out.
+
+  rlaws list [claims|laws|probes|policies|problems|studies|suites] [--json]
+  rlaws plan study=group/name [budget=quick]            cells, cost and power, before anything is spent
+  rlaws run  study=group/name [grid.key=[…]] [budget=quick|full] [seed=0]
+  rlaws run  -m 'study=glob(credit/*)'                  several studies
+  rlaws run  suite=quick                                all studies of a suite, and the report
+  rlaws report [runs=runs] [out=report]                 the report of what is stored
+
+Any key of the configuration can be set as key=value; --cfg job shows the composed configuration; --config-dir DIR adds
+your own claims, studies and settings.
+Exit codes: 0 done (whatever the verdict) · 1 a cell or a study failed · 2 the command or an input is not usable.
+"""
+VERBS = ("list", "plan", "run", "report")
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command line and exit with its code."""
+    args = list(sys.argv[1:] if argv is None else argv)
+    if not args or args[0] in ("-h", "--help", "help"):
+        print(USAGE)
+        raise SystemExit(0 if args else 2)
+    if args[0] not in VERBS:
+        _fail(InputError(f"There is no command '{args[0]}'.{suggest(args[0], VERBS)}"), "--json" in args)
+    if args[0] == "list":
+        from rlaws.catalogue import print_list
+
+        _guard(lambda: print_list(args[1:]), "--json" in args)
+        return
+    _guard(lambda: _hydra(args[0], args[1:]), "json=true" in args)
+
+
+def _guard(act: Any, as_json: bool) -> None:
+    """Run a command; turn every error a user can cause into one sentence and an exit code."""
+    try:
+        act()
+    except RlawsError as error:
+        _fail(error, as_json)
+    except KeyboardInterrupt:
+        print("Stopped. Finished cells are stored; the same command goes on.", file=sys.stderr)
+        raise SystemExit(130) from None
+    except Exception as error:
+        translated = _hydra_error(error)
+        if translated is None:
+            raise
+        _fail(translated, as_json)
+
+
+def _fail(error: RlawsError, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps({"error": str(error)}, ensure_ascii=False))
+    print(f"rlaws: {error}", file=sys.stderr)
+    raise SystemExit(1 if isinstance(error, CellError) else 2)
+
+
+def _hydra_error(error: BaseException) -> RlawsError | None:
+    """Return a sentence for what Hydra or OmegaConf refuses, with the nearest key."""
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    from rlaws.catalogue import nearest_key
+
+    if not isinstance(error, (HydraException, OmegaConfBaseException)):
+        return None
+    text = str(error).split("\nConfig search path")[0].split("\nTo append to your config")[0].strip()
+    return InputError(f"{text}{nearest_key(text, sys.argv[2:])}")
+
+
+def _hydra(verb: str, args: list[str]) -> None:
+    import hydra
+
+    from rlaws.catalogue import expand_globs
+
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach _guard instead of Hydra's own printer
+    sys.argv = [f"rlaws {verb}", *expand_globs(args)]
+    task = {"run": _run, "plan": _plan, "report": _report}[verb]
+    hydra.main(version_base="1.3", config_path="pkg://conf", config_name=verb)(task)()
+
+
+# ------------------------------------------------------------------------------------------------ run
+def _run(cfg: DictConfig) -> None:
+    """Run the study or the suite of a composed configuration."""
+    from rlaws.schema import plain
+
+    values = plain(cfg)
+    if values.get("suite"):
+        _run_suite(values)
+    elif values.get("study"):
+        finished = _run_values(values, _command("run", values))
+        _after([finished], values)
+    else:
+        raise InputError("Nothing to run: give study=group/name or suite=name; `rlaws list studies` shows them.")
+
+
+def _run_suite(values: Mapping[str, Any]) -> None:
+    from rlaws.catalogue import compose_study, suite_studies
+
+    finished = []
+    overrides = [o for o in _task_overrides() if not o.startswith(("suite=", "+suite="))]
+    for name in suite_studies(values["suite"], _config_dirs()):
+        composed = compose_study(name, overrides)
+        if composed["study"]["rung"] in values["suite"]["rungs"]:
+            finished.append(_run_values(composed, _command("run", composed)))
+    _after(finished, values)
+
+
+def _run_values(values: Mapping[str, Any], command: str) -> Finished:
+    """Run one study of a plain configuration, with a progress bar unless JSON is asked."""
+    from rlaws.engine import LocalEngine
+    from rlaws.progress import bar
+    from rlaws.runner import run_study
+    from rlaws.schema import to_study, validate
+
+    model = validate(values)
+    study = to_study(model)
+    with bar(study.id, quiet=model.json_output) as tell:
+        return run_study(study, LocalEngine(model.engine.workers), model.out, _stored(values), command, tell)
+
+
+def _stored(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what of the configuration is stored: all that determines the numbers, no places of this machine."""
+    return {k: v for k, v in values.items() if k not in ("out", "report", "data_dir", "json", "engine")}
+
+
+def _after(finished: Sequence[Finished], values: Mapping[str, Any]) -> None:
+    """Print the verdicts, write the report, and exit non-zero if a study failed."""
+    from rlaws.progress import print_verdicts
+    from rlaws.report import write
+
+    written: Mapping[str, Path] = {}
+    if values["report"]:
+        written = write([f.folder for f in finished], Path(values["report"]))
+    print_verdicts(finished, written, as_json=bool(values["json"]))
+    failed = [f.problem for f in finished if f.problem and not f.missing_data]
+    if failed:
+        raise CellError("\n".join(failed))
+
+
+def _command(verb: str, values: Mapping[str, Any]) -> str:
+    """Return the command that reproduces a study: its name and the settings given by hand."""
+    study = values["study"]["id"]
+    given = [
+        o for o in _task_overrides() if o.split("=")[0].lstrip("+") not in ("study", "suite", "out", "report", "json")
+    ]
+    words = [f"'{o}'" if any(c in o for c in " []()*?{}$&;<>|") else o for o in given]
+    return " ".join(["rlaws", verb, f"study={study}", *words])
+
+
+def _task_overrides() -> list[str]:
+    from hydra.core.hydra_config import HydraConfig
+
+    return list(HydraConfig.get().overrides.task)
+
+
+def _config_dirs() -> list[Path]:
+    from hydra.core.hydra_config import HydraConfig
+
+    sources = HydraConfig.get().runtime.config_sources
+    return [Path(s.path) for s in sources if s.schema == "file"]
+
+
+# ------------------------------------------------------------------------------------------------ plan, report
+def _plan(cfg: DictConfig) -> None:
+    from rlaws.power import plan_study
+    from rlaws.progress import print_plan
+    from rlaws.schema import plain, to_study, validate
+
+    values = plain(cfg)
+    if not values.get("study"):
+        raise InputError("Nothing to plan: give study=group/name; `rlaws list studies` shows them.")
+    model = validate({k: v for k, v in values.items() if k not in ("pilot", "simulations")})
+    planned = plan_study(to_study(model), pilot=float(values["pilot"]), simulations=int(values["simulations"]))
+    print_plan(planned, as_json=model.json_output)
+
+
+def _report(cfg: DictConfig) -> None:
+    from rlaws.catalogue import run_folders
+    from rlaws.report import write
+    from rlaws.schema import plain
+
+    values = plain(cfg)
+    folders = run_folders(Path(values["runs"]))
+    written = write(folders, Path(values["out"]), formats=tuple(values["formats"]))
+    if values["json"]:
+        print(json.dumps({k: str(v) for k, v in written.items()}))
+    else:
+        for kind, path in written.items():
+            print(f"{kind}: {path}")

@@ -1,0 +1,79 @@
+"""Gain from post-training against the size of the policy, from printed values before and after."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rlaws.measurement import Measurement
+from rlaws.policy import Capability
+from rlaws.probes.base import Budget
+from rlaws.probes.learning_curve import curve_labels, needs_columns, provenance
+from rlaws.problems import ProblemSet
+
+
+@dataclass(frozen=True, slots=True)
+class SizeGain:
+    """The gain of each model under one reward.
+
+    Where the metric is printed before and after, the response is the gain with its reference, so that it can be read
+    under every link; its standard error is derived from the number of questions, sqrt((p0 q0 + p1 q1) / n), which
+    takes before and after as independent and so errs on the wide side for one set of questions. Where only the gain
+    is printed, the response is the gain itself: the other links need the value before and cannot be judged. Where no
+    number of questions is printed the standard error is not known (NaN).
+    """
+
+    NAME: ClassVar[str] = "size_gain"
+    REQUIRES: ClassVar[tuple[frozenset[Capability], ...]] = (frozenset({Capability.TABLE}),)
+    UNITS: ClassVar[Mapping[str, str]] = {}
+
+    def measure(
+        self, policy: Any, problems: ProblemSet | None, budget: Budget, seed: np.random.SeedSequence
+    ) -> Measurement:
+        """Return one row per task and model; nothing is drawn.
+
+        Raises:
+            InputError: If the table lacks a column.
+        """
+        table = policy.table()
+        needs_columns(table, ("task", "model", "model_B", "before", "after", "gain", "questions", "runs"), self.NAME)
+        known = bool(np.all(np.isfinite(table["before"]) & np.isfinite(table["after"])))
+        sums, units = _sums(table, known)
+        return Measurement(
+            columns={
+                "task": table["task"],
+                "model_B": table["model_B"],
+                **sums,
+                "stderr": derived_stderr(table["before"], table["after"], table["questions"]),
+                "cluster": curve_labels(table, "task", "model"),
+            },
+            units={"task": "name", "model_B": "1e9 parameters", **units, "stderr": "1"},
+            x=("model_B",),
+            statistic="gain" if known else "mean",
+            response="gain from post-training",
+            response_unit="1",
+            resample="reported",
+            regime=("task",),
+            provenance=provenance(policy, runs=int(table["runs"].min())),
+        )
+
+
+def _sums(table: Mapping[str, NDArray[Any]], known: bool) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
+    """Return the statistic's columns and their units."""
+    ones = np.ones(len(table["gain"]))
+    if known:
+        sums = {"after": table["after"], "before": table["before"], "weight": ones}
+    else:
+        sums = {"total": table["gain"], "weight": ones}
+    return sums, dict.fromkeys(sums, "1")
+
+
+def derived_stderr(
+    before: NDArray[np.float64], after: NDArray[np.float64], questions: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return sqrt((p0 (1 - p0) + p1 (1 - p1)) / n), NaN where something is not printed."""
+    return np.sqrt((before * (1.0 - before) + after * (1.0 - after)) / questions)

@@ -1,0 +1,84 @@
+"""Matplotlib settings of the report's figures, as a context: the user's own settings are neither read nor changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+
+import matplotlib as mpl
+from matplotlib.mathtext import MathTextParser
+
+INK = "#1A1A1A"
+GREY = "#5F5F5F"
+FAINT = "#9A9A9A"
+LAW = "#0072B2"
+RANGE = "#F3F1E7"
+STAR = "#F0E442"
+# Okabe and Ito's hues for the rivals, each with dashes of its own.
+RIVALS: tuple[tuple[str, tuple[float, ...]], ...] = (
+    ("#D55E00", (5, 2)),
+    ("#009E73", (5, 1.6, 1, 1.6)),
+    ("#CC79A7", (1.4, 1.4)),
+    ("#E69F00", (8, 2, 2, 2)),
+    ("#56B4E9", (3, 1)),
+    ("#000000", (1, 3)),
+)
+EXTRAPOLATED: tuple[float, ...] = (3.2, 1.6)
+MARKERS = "osD^vP*X"
+
+SETTINGS = {
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans", "Verdana", "Segoe UI", "Arial", "sans-serif"],
+    "font.size": 8.0,
+    "mathtext.fontset": "dejavusans",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": "#444444",
+    "axes.linewidth": 0.7,
+    "axes.labelcolor": INK,
+    "axes.labelsize": 8.0,
+    "axes.unicode_minus": True,
+    "xtick.color": "#444444",
+    "ytick.color": "#444444",
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "xtick.labelsize": 7.5,
+    "ytick.labelsize": 7.5,
+    "legend.frameon": False,
+    "legend.fontsize": 7.5,
+    "figure.facecolor": "white",
+    "savefig.facecolor": "white",
+    "figure.dpi": 100.0,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "rlaws",
+    "path.simplify": True,
+    "path.simplify_threshold": 0.3,
+    "pdf.fonttype": 42,
+}
+
+
+@contextmanager
+def styled() -> Iterator[None]:
+    """Use matplotlib's defaults with the report's settings, and put back what was set before."""
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        mpl.rcParams.update(SETTINGS)
+        yield
+
+
+@lru_cache(maxsize=4096)
+def formula(source: str) -> str:
+    """Return the formula as mathtext, or as plain text where matplotlib cannot set it."""
+    if not source:
+        return ""
+    try:
+        MathTextParser[object]("path").parse(f"${source}$")
+    except (ValueError, RuntimeError):
+        return plain(source)
+    return f"${source}$"
+
+
+def plain(source: object) -> str:
+    """Return text in which matplotlib sees no formula."""
+    return str(source).replace("$", r"\$")

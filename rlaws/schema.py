@@ -1,0 +1,278 @@
+"""The composed configuration, validated once into dataclasses. Beside ``cli.py`` the only module that knows Hydra."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from omegaconf import DictConfig, OmegaConf
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from rlaws.claims import Claim, Decision, FitOptions, Holdout, Reading, prediction
+from rlaws.errors import InputError, suggest
+from rlaws.links import LINKS
+from rlaws.probes.base import Budget
+from rlaws.study import Study
+
+LANGUAGES = ("en", "zh")
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class TextModel(_Strict):
+    """A sentence in each language."""
+
+    en: str = Field(min_length=1)
+    zh: str = Field(min_length=1)
+
+
+class HoldoutModel(_Strict):
+    """See ``claims.Holdout``."""
+
+    along: str
+    largest: int = Field(default=0, ge=0)
+    after: float = Field(default=1.0, gt=0, le=1)
+
+
+class FitModel(_Strict):
+    """See ``claims.FitOptions``."""
+
+    scale: Literal["log", "linear"] | None = None
+    weights: Literal["stderr", "equal"] = "stderr"
+    loss: Literal["huber", "least_squares"] = "huber"
+    free_scale: str | None = None
+
+
+class ReadingModel(_Strict):
+    """See ``claims.Reading``; what is not given is taken from the claim."""
+
+    id: str
+    text: TextModel
+    all: list[dict[str, Any]] = Field(min_length=1)
+    law: str | None = None
+    x: dict[str, str] | None = None
+    rivals: list[str] | None = None
+    fit: FitModel | None = None
+    domain: dict[str, tuple[float, float]] | None = None
+    holdout: HoldoutModel | None = None
+    where: dict[str, Any] = Field(default_factory=dict)
+
+
+class SourceModel(_Strict):
+    """Where a claim is made."""
+
+    cite: str
+    place: str
+
+
+class DecisionModel(_Strict):
+    """See ``claims.Decision``."""
+
+    level: float = Field(default=0.95, gt=0.5, lt=1)
+    power: float = Field(default=0.8, ge=0, lt=1)
+
+
+class ClaimModel(_Strict):
+    """See ``claims.Claim``."""
+
+    id: str = Field(pattern=r"^[a-z]+\.[a-z0-9_]+$")
+    statement: TextModel
+    source: SourceModel
+    law: str
+    x: dict[str, str]
+    rivals: list[str] = Field(default_factory=list)
+    fit: FitModel = FitModel()
+    domain: dict[str, tuple[float, float]] = Field(default_factory=dict)
+    holdout: HoldoutModel | None = None
+    links: list[str] | None = None
+    readings: list[ReadingModel] = Field(min_length=1)
+    decision: DecisionModel = DecisionModel()
+
+    @field_validator("links")
+    @classmethod
+    def _known_links(cls, links: list[str] | None) -> list[str] | None:
+        for name in links or ():
+            if name not in LINKS:
+                raise ValueError(f"there is no link '{name}'.{suggest(name, LINKS)}")
+        return links
+
+
+class StudyModel(_Strict):
+    """What a study file says of itself."""
+
+    id: str = Field(pattern=r"^[a-z0-9_]+/[a-z0-9_]+$")
+    rung: Literal["sim", "toy", "llm", "logs"]
+    title: TextModel
+    replicates: int = Field(default=1, ge=1)
+
+
+class BudgetModel(_Strict):
+    """See ``probes.base.Budget``."""
+
+    name: str
+    scale: float = Field(gt=0)
+    draws: int = Field(ge=100)
+
+
+class EngineModel(_Strict):
+    """Where cells run; see ``engine.LocalEngine``."""
+
+    name: Literal["local"]
+    workers: int = Field(ge=0)
+
+
+class RunModel(_Strict):
+    """The composed configuration of ``rlaws run`` for one study."""
+
+    study: StudyModel
+    claim: ClaimModel
+    probe: dict[str, Any]
+    policy: dict[str, Any]
+    problems: dict[str, Any] | None = None
+    grid: dict[str, list[Any]]
+    budget: BudgetModel
+    engine: EngineModel
+    seed: int = Field(ge=0)
+    out: Path
+    report: Path | None
+    data_dir: Path
+    allow_targets: list[str]
+    suite: None = None
+    json_output: bool = Field(alias="json")
+
+    @field_validator("grid", mode="before")
+    @classmethod
+    def _lists(cls, grid: Any) -> Any:
+        """Take a single value for an axis of one point."""
+        if not isinstance(grid, dict):
+            return grid
+        for name, values in grid.items():
+            if isinstance(values, list) and not values:
+                raise ValueError(f"grid.{name} is empty; give at least one value")
+        return {k: v if isinstance(v, list) else [v] for k, v in grid.items()}
+
+
+def plain(cfg: DictConfig) -> dict[str, Any]:
+    """Return the configuration as plain values.
+
+    Raises:
+        InputError: If a mandatory value is not set; the keys are named.
+    """
+    missing = OmegaConf.missing_keys(cfg)
+    if missing:
+        raise InputError(f"Not set: {', '.join(sorted(missing))}. Give {sorted(missing)[0]}=… on the command line.")
+    values = OmegaConf.to_container(cfg, resolve=True)
+    if not isinstance(values, dict):
+        raise InputError("The configuration is not a mapping.")
+    return {str(k): v for k, v in values.items()}
+
+
+def validate(values: Mapping[str, Any]) -> RunModel:
+    """Check a composed configuration.
+
+    Raises:
+        InputError: One line an error, each naming the full key.
+    """
+    try:
+        return RunModel.model_validate(values)
+    except ValidationError as error:
+        raise InputError("\n".join(_sentence(e) for e in error.errors())) from error
+
+
+def _sentence(error: Any) -> str:
+    """Turn a pydantic error into key, problem and what is possible."""
+    key = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "extra_forbidden":
+        return f"{key}: there is no such key.{suggest(str(error['loc'][-1]), _siblings(error['loc'][:-1]))}"
+    if error["type"] == "missing":
+        return f"{key}: not given; every {error['loc'][0]} needs it."
+    return f"{key}: {error['msg']} (got {error['input']!r})."
+
+
+def _siblings(path: tuple[Any, ...]) -> list[str]:
+    """Return the keys that are allowed at a place of the configuration."""
+    model: Any = RunModel
+    for part in path:
+        if isinstance(part, int):
+            continue
+        annotation = model.model_fields[part].annotation if part in model.model_fields else None
+        arguments = (annotation, *getattr(annotation, "__args__", ()))
+        model = next((a for a in arguments if isinstance(a, type) and issubclass(a, BaseModel)), None)
+        if model is None:
+            return []
+    return list(model.model_fields)
+
+
+def to_claim(model: ClaimModel) -> Claim:
+    """Return the claim of a validated configuration; laws and predictions are resolved and checked against each other.
+
+    Raises:
+        InputError: Unknown law, rival, role or parameter.
+    """
+    return Claim(
+        id=model.id,
+        statement=model.statement.model_dump(),
+        source=model.source.model_dump(),
+        readings=tuple(_reading(model, r) for r in model.readings),
+        links=tuple(model.links or ()),
+        decision=Decision(model.decision.level, model.decision.power),
+    )
+
+
+def _reading(claim: ClaimModel, reading: ReadingModel) -> Reading:
+    from rlaws.laws import law
+
+    name = reading.law or claim.law
+    roles = reading.x if reading.x is not None else claim.x
+    rivals = reading.rivals if reading.rivals is not None else claim.rivals
+    where = f"{claim.id}, reading '{reading.id}'"
+    for other in (name, *rivals):
+        if set(law(other).x) != set(roles):
+            raise InputError(f"{where}: law '{other}' takes {', '.join(law(other).x)}, but x gives {', '.join(roles)}.")
+    predictions = tuple(prediction(p) for p in reading.all)
+    params = [p.name for p in law(name).params]
+    for p in predictions:
+        wanted = getattr(p, "param", None)
+        if wanted is not None and wanted not in params:
+            raise InputError(f"{where}: law '{name}' has no parameter '{wanted}'.{suggest(wanted, params)}")
+    held = reading.holdout or claim.holdout
+    fit = reading.fit or claim.fit
+    return Reading(
+        id=reading.id,
+        text=reading.text.model_dump(),
+        predictions=predictions,
+        law=name,
+        x=roles,
+        rivals=tuple(rivals),
+        domain=reading.domain if reading.domain is not None else claim.domain,
+        where=reading.where,
+        holdout=Holdout(held.along, held.largest, held.after) if held else None,
+        fit=FitOptions(fit.scale, fit.weights, fit.loss, fit.free_scale),
+    )
+
+
+def to_study(model: RunModel) -> Study:
+    """Return the study of a validated configuration.
+
+    Raises:
+        InputError: If the claim's laws or the grid do not fit together.
+    """
+    study = Study(
+        id=model.study.id,
+        rung=model.study.rung,
+        title=model.study.title.model_dump(),
+        claim=to_claim(model.claim),
+        probe=model.probe,
+        policy=model.policy,
+        problems=model.problems,
+        grid={k: tuple(v) for k, v in model.grid.items()},
+        replicates=model.study.replicates,
+        budget=Budget(model.budget.name, model.budget.scale, model.budget.draws),
+        seed=model.seed,
+        allow=tuple(model.allow_targets),
+    )
+    study.units()
+    return study

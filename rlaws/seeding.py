@@ -1,0 +1,33 @@
+"""Seeds: one tree of ``numpy.random.SeedSequence`` spawn keys, so that adding a cell changes no other cell's numbers.
+
+The key of a stream is the hash of the words that name it (study, cell, replicate, purpose), never ``seed + i``: sums
+of seeds overlap, and Python's ``hash`` differs between processes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+
+
+def seed_sequence(root: int, *words: object) -> np.random.SeedSequence:
+    """Return the seed sequence of the stream named by ``words`` under the root seed.
+
+    Args:
+        root: The study's seed; 0 is a seed.
+        *words: What names the stream; each is taken as its ``str``.
+    """
+    key = hashlib.sha256("\x1f".join(map(str, words)).encode()).digest()
+    words32 = tuple(int.from_bytes(key[i : i + 4], "little") for i in (0, 4, 8, 12))
+    return np.random.SeedSequence(root, spawn_key=words32)
+
+
+def generator(root: int, *words: object) -> np.random.Generator:
+    """Return a generator on the stream named by ``words``."""
+    return np.random.default_rng(seed_sequence(root, *words))
+
+
+def word(seed: np.random.SeedSequence) -> int:
+    """Return one 64-bit word of a seed sequence, for counter-based generators."""
+    return int(seed.generate_state(1, np.uint64)[0])

@@ -1,0 +1,1 @@
+"""Numba simulators of synthetic reasoning worlds, with closed forms and slow twins."""
