@@ -1,9 +1,9 @@
-"""From a study's rows to its verdict: points, fits, checks, one verdict over the grid, and the panels figures are drawn from."""
+"""From a study's rows to its verdict: points, fits, checks, one verdict over the grid, and panels for the figures."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -55,12 +55,21 @@ class Analyst:
 
     def evidence(self, reading: Reading, regime: Mapping[str, Any], link: str | None) -> Evidence:
         """Return what a reading rests on at one regime point."""
-        points = self._points(reading, regime, link)
+        return self._evidence(reading, regime, link, self._points(reading, regime, link), (_key(regime), link))
+
+    def planted(self, e: Evidence, points: Points, number: int) -> Evidence:
+        """Return the evidence of a planted experiment: other responses at the same design points."""
+        alone = replace(self, fits={}, points={})
+        return alone._evidence(e.reading, e.regime, e.link, points, (_key(e.regime), e.link, "planted", number))
+
+    def _evidence(
+        self, reading: Reading, regime: Mapping[str, Any], link: str | None, points: Points, key: Any
+    ) -> Evidence:
         needs_holdout = any(isinstance(p, Form | Extrapolation) for p in reading.predictions)
         if needs_holdout and reading.holdout is None:
             raise InputError(f"{self.claim.id}, reading '{reading.id}': a form or extrapolation needs 'holdout'.")
-        compared = self._compare(reading, points, (_key(regime), link)) if needs_holdout else None
-        fitted = compared.fits[reading.law] if compared else self._fit(reading, points, (_key(regime), link))
+        compared = self._compare(reading, points, key) if needs_holdout else None
+        fitted = compared.fits[reading.law] if compared else self._fit(reading, points, key)
         return Evidence(reading, regime, link, points, fitted, compared, self._runs())
 
     def _runs(self) -> int | None:
@@ -175,7 +184,7 @@ def analyse(
     return verdict, list(panels.values())
 
 
-def _regimes(measured: Measurement, reading: Reading) -> list[dict[str, Any]]:
+def regimes_of(measured: Measurement, reading: Reading) -> list[dict[str, Any]]:
     """Return the regime points a reading speaks about.
 
     Raises:
@@ -193,7 +202,7 @@ def _regimes(measured: Measurement, reading: Reading) -> list[dict[str, Any]]:
 def _reading(analyst: Analyst, reading: Reading, panels: dict[str, dict[str, Any]]) -> ReadingVerdict:
     """Judge one reading over the grid and links."""
     links: Sequence[str | None] = analyst.claim.links or (None,)
-    evidence = [analyst.evidence(reading, r, k) for r in _regimes(analyst.measured, reading) for k in links]
+    evidence = [analyst.evidence(reading, r, k) for r in regimes_of(analyst.measured, reading) for k in links]
     level = sidak(analyst.claim.decision.level, sum(quantities(e) for e in evidence))
     verdicts = []
     for e in evidence:

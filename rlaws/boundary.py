@@ -78,8 +78,9 @@ def _told(decided: Side, rules: Sequence[tuple[str, str, Any]], errors: int) -> 
         words = " and ".join(_words(r, yes, decided) for r, yes in zip(rules, key, strict=True))
         supported = sum(v.outcome is Outcome.SUPPORTED for v in side)
         (holds if supported * 2 > len(side) else fails).append(words)
-    en = f"holds where {' or '.join(holds) or '(no simple region)'}; fails where {' or '.join(fails) or '(no simple region)'}"
-    zh = f"成立：{' 或 '.join(holds) or '（无简单区域）'}；不成立：{' 或 '.join(fails) or '（无简单区域）'}"
+    inside, outside = " or ".join(holds) or "(no simple region)", " or ".join(fails) or "(no simple region)"
+    en = f"holds where {inside}; fails where {outside}"
+    zh = f"成立：{inside}；不成立：{outside}"
     if errors:
         en += f" ({errors} of {len(decided)} decided points lie on the other side)"
         zh += f"（{len(decided)} 个已判定点中有 {errors} 个在另一侧）"

@@ -65,15 +65,6 @@ def suite_studies(suite: Mapping[str, Any], extra: Sequence[Path] = ()) -> list[
     return sorted(chosen, key=lambda n: (read("study", n, extra)["study"]["rung"] != "logs", n))
 
 
-def compose_study(name: str, overrides: Sequence[str]) -> dict[str, Any]:
-    """Compose one study of a suite with the overrides of the command line; Hydra is already initialised."""
-    from hydra import compose
-
-    from rlaws.schema import plain
-
-    return plain(compose("run", [f"study={name}", *overrides]))
-
-
 def expand_globs(args: Sequence[str]) -> list[str]:
     """Expand ``study=glob(credit/*)``: Hydra's own glob does not look into nested groups.
 
@@ -86,7 +77,7 @@ def expand_globs(args: Sequence[str]) -> list[str]:
         if not match or "/" not in match[2]:
             out.append(arg)
             continue
-        known = names(match[1], _given_dirs(args))
+        known = names(match[1], given_dirs(args))
         hits = fnmatch.filter(known, match[2])
         if not hits:
             raise InputError(f"{arg} matches nothing.{suggest(match[2], known)}")
@@ -94,40 +85,17 @@ def expand_globs(args: Sequence[str]) -> list[str]:
     return out
 
 
-def _given_dirs(args: Sequence[str]) -> list[Path]:
+def given_dirs(args: Sequence[str]) -> list[Path]:
     """Return the folders given with --config-dir."""
     dirs = [a.partition("=")[2] for a in args if a.startswith("--config-dir=")]
     dirs += [args[i + 1] for i, a in enumerate(args[:-1]) if a in ("--config-dir", "-cd")]
     return [Path(d) for d in dirs]
 
 
-def nearest_key(text: str, args: Sequence[str]) -> str:
-    """Return a did-you-mean for an error of composition, from the key or option that it names."""
+def nearest_option(text: str, args: Sequence[str]) -> str:
+    """Return a did-you-mean for an error that says an option of a group was not found, else ""."""
     option = re.search(r"Could not find '(\w+)/([\w/]+)'", text)
-    if option:
-        return suggest(option[2], names(option[1], _given_dirs(args)))
-    key = re.search(r"(?:Could not override|Key) '([\w.@/]+)'", text)
-    return suggest(key[1], _keys(args)) if key else ""
-
-
-def _keys(args: Sequence[str]) -> list[str]:
-    """Return the dotted keys of the configuration that the command composes without its other overrides."""
-    from hydra import compose, initialize_config_module
-    from hydra.core.global_hydra import GlobalHydra
-    from omegaconf import DictConfig, OmegaConf
-
-    groups = [a for a in args if re.match(r"(study|claim|probe|policy|problems|budget|engine|suite)=", a)]
-    GlobalHydra.instance().clear()
-    with initialize_config_module("conf", version_base="1.3"):
-        cfg = compose("run", groups)
-
-    def walk(node: Any, prefix: str) -> list[str]:
-        if not isinstance(node, Mapping):
-            return []
-        return [k for n, v in node.items() for k in (f"{prefix}{n}", *walk(v, f"{prefix}{n}."))]
-
-    assert isinstance(cfg, DictConfig)
-    return walk(OmegaConf.to_container(cfg, resolve=False), "")
+    return suggest(option[2], names(option[1], given_dirs(args))) if option else ""
 
 
 def run_folders(runs: Path) -> list[Path]:
@@ -172,11 +140,11 @@ def print_list(args: Sequence[str]) -> None:
     Raises:
         InputError: Unknown kind.
     """
-    kinds = [a for a in args if not a.startswith("-") and a not in map(str, _given_dirs(args))]
+    kinds = [a for a in args if not a.startswith("-") and a not in map(str, given_dirs(args))]
     for kind in kinds:
         if kind not in (*GROUPS, "laws"):
             raise InputError(f"There is no list of '{kind}'.{suggest(kind, (*GROUPS, 'laws'))}")
-    extra = _given_dirs(args)
+    extra = given_dirs(args)
     found = {kind: listing(kind, extra) for kind in (kinds or ["claims", "studies", "laws", "probes", "suites"])}
     if "--json" in args:
         print(json.dumps(found, ensure_ascii=False, indent=1))

@@ -54,6 +54,8 @@ def _guard(act: Any, as_json: bool) -> None:
         act()
     except RlawsError as error:
         _fail(error, as_json)
+    except BrokenPipeError:  # the reader (head, less) has what it wanted
+        sys.stderr.close()
     except KeyboardInterrupt:
         print("Stopped. Finished cells are stored; the same command goes on.", file=sys.stderr)
         raise SystemExit(130) from None
@@ -76,12 +78,13 @@ def _hydra_error(error: BaseException) -> RlawsError | None:
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
-    from rlaws.catalogue import nearest_key
+    from rlaws.catalogue import nearest_option
+    from rlaws.schema import nearest_key
 
     if not isinstance(error, (HydraException, OmegaConfBaseException)):
         return None
     text = str(error).split("\nConfig search path")[0].split("\nTo append to your config")[0].strip()
-    return InputError(f"{text}{nearest_key(text, sys.argv[2:])}")
+    return InputError(f"{text}{nearest_option(text, sys.argv) or nearest_key(text, sys.argv)}")
 
 
 def _hydra(verb: str, args: list[str]) -> None:
@@ -111,7 +114,8 @@ def _run(cfg: DictConfig) -> None:
 
 
 def _run_suite(values: Mapping[str, Any]) -> None:
-    from rlaws.catalogue import compose_study, suite_studies
+    from rlaws.catalogue import suite_studies
+    from rlaws.schema import compose_study
 
     finished = []
     overrides = [o for o in _task_overrides() if not o.startswith(("suite=", "+suite="))]

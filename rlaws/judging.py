@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm
+from scipy.special import ndtr, ndtri, stdtrit
 
 from rlaws.claims import (
     Check,
@@ -29,7 +29,7 @@ from rlaws.claims import (
 )
 from rlaws.compare import Comparison
 from rlaws.errors import InputError
-from rlaws.fitting import Fit, FitStatus
+from rlaws.fitting import Fit, FitStatus, interval_from_draws
 from rlaws.resampling import Points
 
 Array = NDArray[np.float64]
@@ -79,18 +79,25 @@ def sidak(level: float, quantities: int) -> float:
     return float(level ** (1.0 / max(1, quantities)))
 
 
-def two_piece(estimate: float, draws: Array, level: float) -> tuple[float, float]:
-    """Return an interval at a level beyond what the draws resolve: normal tails, one width for each side.
+def widened(estimate: float, draws: Array, level: float, clusters: int) -> tuple[float, float]:
+    """Return an interval at a level beyond what the draws resolve: each side of the 90 % interval, widened.
 
-    The widths are the distances from the median to the 5 % and 95 % quantiles in units of 1.645, so skewness stays and
-    400 draws suffice for the levels of a grid of many points.
+    The widths of the 90 % interval (``fitting.interval_from_draws``) are kept apart for the two sides, so skewness
+    stays, and stretched by the ratio of Student's quantiles for the number of clusters; 400 draws then suffice for the
+    levels of a grid of many points.
+
+    Args:
+        estimate: The estimate.
+        draws: Its draws, [B].
+        level: Level of the interval.
+        clusters: Clusters behind it; 0 where draws are no resampled clusters.
     """
-    good = draws[np.isfinite(draws)]
-    if good.size < 50:
+    dof = clusters - 1 if clusters > 1 else 0
+    low, high = interval_from_draws(estimate, draws, 0.90, dof)
+    if not (np.isfinite(low) and np.isfinite(high)):
         return -np.inf, np.inf
-    low, mid, high = np.quantile(good, [0.05, 0.5, 0.95])
-    z = norm.ppf(0.5 + level / 2) / norm.ppf(0.95)
-    return float(estimate - z * (mid - low)), float(estimate + z * (high - mid))
+    stretch = float(stdtrit(dof or 1e9, 0.5 + level / 2) / stdtrit(dof or 1e9, 0.95))
+    return float(estimate - stretch * max(0.0, estimate - low)), float(estimate + stretch * max(0.0, high - estimate))
 
 
 def judge(p: Prediction, e: Evidence, level: float, decision: Decision) -> Check:
@@ -116,6 +123,11 @@ def judge(p: Prediction, e: Evidence, level: float, decision: Decision) -> Check
     return _capped(_param(p, e, level), e, decision)
 
 
+def _clusters(e: Evidence) -> int:
+    """Return the number of resampled clusters, 0 for curves."""
+    return e.points.clusters if e.points.draws is not None else 0
+
+
 def describe(p: Prediction) -> str:
     """Return a prediction in words."""
     if isinstance(p, Interval):
@@ -134,7 +146,8 @@ def describe(p: Prediction) -> str:
 def _param(p: Interval | Sign | Limit, e: Evidence, level: float) -> Check:
     """Judge a parameter against its region."""
     estimate = e.fit.value(p.param)
-    interval = two_piece(estimate, e.fit.draws[:, e.fit.index(p.param)], level)
+    column = [q.name for q in e.fit.params].index(p.param)
+    interval = widened(estimate, e.fit.draws[:, column], level, _clusters(e))
     if isinstance(p, Sign) and p.sign == "nonzero":
         away = interval[0] > 0 or interval[1] < 0
         size = max(interval[1] - estimate, estimate - interval[0], 1e-300)
@@ -158,11 +171,11 @@ def power_of_interval(
     """
     if not (isfinite(region[0]) and isfinite(region[1])):
         return None
-    z = float(norm.ppf(0.5 + level / 2))
+    z = float(ndtri(0.5 + level / 2))
     stderr = (interval[1] - interval[0]) / (2 * z)
     if not isfinite(stderr) or stderr <= 0:
         return 0.0 if not isfinite(stderr) else 1.0
-    return max(0.0, 2.0 * float(norm.cdf((region[1] - region[0]) / 2 / stderr - z)) - 1.0)
+    return max(0.0, 2.0 * float(ndtr((region[1] - region[0]) / 2 / stderr - z)) - 1.0)
 
 
 def _order(p: Order, e: Evidence, level: float) -> Check:
@@ -183,7 +196,7 @@ def _order(p: Order, e: Evidence, level: float) -> Check:
     sign = 1.0 if p.direction == "rising" else -1.0
     steps = sign * np.diff(mean @ e.points.y)
     draws = sign * np.diff(e.points.draws @ mean.T, axis=1)
-    intervals = [two_piece(float(s), draws[:, i], level) for i, s in enumerate(steps)]
+    intervals = [widened(float(s), draws[:, i], level, _clusters(e)) for i, s in enumerate(steps)]
     margins = [margin(float(s), i, (0.0, np.inf)) for s, i in zip(steps, intervals, strict=True)]
     worst = int(np.argmin(margins))
     outcomes = [by_region(i, (0.0, np.inf)) for i in intervals]
@@ -195,10 +208,10 @@ def _order(p: Order, e: Evidence, level: float) -> Check:
         else Outcome.UNDECIDED
     )
     low, high = values[worst], values[worst + 1]
-    step, (a, b) = steps[worst] * sign, intervals[worst]
+    told = f"{steps[worst]:.3g} [{intervals[worst][0]:.3g}, {intervals[worst][1]:.3g}]"
     text = {
-        "en": f"weakest step, from {low:g} to {high:g}: change {step:+.3g}, {p.direction} by {steps[worst]:.3g} [{a:.3g}, {b:.3g}]",
-        "zh": f"最弱的一步（{low:g} → {high:g}）：变化 {step:+.3g} [{a:.3g}, {b:.3g}]",
+        "en": f"weakest step, from {low:g} to {high:g}: {p.direction} by {told}",
+        "zh": f"最弱的一步（{low:g} → {high:g}）：{told}",
     }
     return Check(describe(p), outcome, text, float(steps[worst]), intervals[worst], (0.0, np.inf), margins[worst])
 
@@ -207,7 +220,7 @@ def _extrapolation(p: Extrapolation, e: Evidence, level: float) -> Check:
     """Judge the relative error of the held-out prediction."""
     assert e.compared is not None
     estimate, draws = e.compared.relative_error, e.compared.relative_error_draws
-    interval = two_piece(estimate, draws, level)
+    interval = widened(estimate, draws, level, _clusters(e))
     interval = (max(0.0, interval[0]), interval[1])
     region = p.region()
     text = _told("relative error", estimate, interval, region)
@@ -223,7 +236,7 @@ def _form(p: Form, e: Evidence, level: float, decision: Decision) -> Check:
     """Judge a form by its rivals' held-out scores and its residuals' trend."""
     assert e.compared is not None
     c = e.compared
-    threshold = max(RIVAL_Z, float(norm.ppf(0.5 + level / 2)))
+    threshold = max(RIVAL_Z, float(ndtri(0.5 + level / 2)))
     advantage = {r: d / max(s, 1e-300) for r, (d, s) in c.differences.items()}
     beaten = {r: z for r, z in advantage.items() if z < -threshold}
     trend = max(abs(c.trend_slope), abs(c.trend_curvature))

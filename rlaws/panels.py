@@ -171,8 +171,8 @@ def _params(fitted: Fit, level: float) -> list[dict[str, Any]]:
     for p in law(fitted.law).params:
         low, high = fitted.interval(p.name, level)
         estimate = fitted.value(p.name)
-        out.append({"name": p.name, "symbol": p.symbol, "unit": p.unit, "null": p.null,
-                    **dict(zip(("estimate", "low", "high"), _numbers([estimate, low, high]), strict=True))})  # fmt: skip
+        numbers = dict(zip(("estimate", "low", "high"), _numbers([estimate, low, high]), strict=True))
+        out.append({"name": p.name, "symbol": p.symbol, "unit": p.unit, "null": p.null, **numbers})
     return out
 
 

@@ -55,6 +55,20 @@ def difficulty(problems: ProblemSet, name: str) -> NDArray[np.float64]:
     return np.asarray(problems.difficulty[name], dtype=np.float64)
 
 
+def given_or_own(problems: ProblemSet | None, policy: Any, probe: str) -> ProblemSet:
+    """Return the problems of the study, or those that a recorded policy brings (``problem_set()``).
+
+    Raises:
+        InputError: If there are neither.
+    """
+    if problems is not None:
+        return problems
+    if not hasattr(policy, "problem_set"):
+        raise InputError(f"{probe} needs problems, and {type(policy).__name__} brings none; add a 'problems' group.")
+    own: ProblemSet = policy.problem_set()
+    return own
+
+
 def _ids(stem: str, size: int) -> NDArray[np.str_]:
     return np.array([f"{stem}-{i:06d}" for i in range(size)])
 

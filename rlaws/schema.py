@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -106,6 +107,7 @@ class StudyModel(_Strict):
     id: str = Field(pattern=r"^[a-z0-9_]+/[a-z0-9_]+$")
     rung: Literal["sim", "toy", "llm", "logs"]
     title: TextModel
+    pool: list[str] = Field(default_factory=list)
     replicates: int = Field(default=1, ge=1)
 
 
@@ -269,10 +271,48 @@ def to_study(model: RunModel) -> Study:
         policy=model.policy,
         problems=model.problems,
         grid={k: tuple(v) for k, v in model.grid.items()},
+        pool=tuple(model.study.pool),
         replicates=model.study.replicates,
         budget=Budget(model.budget.name, model.budget.scale, model.budget.draws),
         seed=model.seed,
         allow=tuple(model.allow_targets),
     )
     study.units()
+    for name in study.pool:
+        if name not in study.grid:
+            raise InputError(f"study.pool: '{name}' is no axis of the grid.{suggest(name, study.grid)}")
     return study
+
+
+def compose_study(name: str, overrides: Sequence[str]) -> dict[str, Any]:
+    """Compose one study of a suite with the overrides of the command line; Hydra is already initialised."""
+    from hydra import compose
+
+    return plain(compose("run", [f"study={name}", *overrides]))
+
+
+def nearest_key(text: str, args: Sequence[str]) -> str:
+    """Return a did-you-mean for an error of composition that names a key, else "".
+
+    Args:
+        text: The error.
+        args: The command's overrides; the groups among them decide which keys there are.
+    """
+    key = re.search(r"(?:Could not override|Key) '([\w.@/]+)'", text)
+    if not key:
+        return ""
+    from hydra import compose, initialize_config_module
+    from hydra.core.global_hydra import GlobalHydra
+
+    groups = [a for a in args if re.match(r"(study|claim|probe|policy|problems|budget|engine|suite)=[\w/]+$", a)]
+    GlobalHydra.instance().clear()
+    with initialize_config_module("conf", version_base="1.3"):
+        cfg = OmegaConf.to_container(compose("run", groups), resolve=False)
+    return suggest(key[1], _walk(cfg, ""))
+
+
+def _walk(node: Any, prefix: str) -> list[str]:
+    """Return the dotted keys below a node."""
+    if not isinstance(node, Mapping):
+        return []
+    return [k for n, v in node.items() for k in (f"{prefix}{n}", *_walk(v, f"{prefix}{n}."))]

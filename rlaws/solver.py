@@ -114,7 +114,7 @@ class Problem:
     def curve(self, u: Array) -> Array:
         """Return z [B, X] at u [B, p], without the free factors."""
         f = self.model(self.bounds.theta(u))
-        return np.log(f) if self.log else f
+        return np.log(f) if self.log else np.array(f)
 
     def with_delta(self, delta: float) -> Problem:
         """Return the same batch under another Huber threshold."""
@@ -258,7 +258,7 @@ def minimise(problem: Problem, u0: Array, *, max_iter: int = 100, ftol: float = 
         problem: The batch.
         u0: Starts, [B, p].
         max_iter: Most iterations of one problem.
-        ftol: A problem ends after two steps in a row that lower its loss by less than this share.
+        ftol: A problem ends after three steps in a row that lower its loss by less than this share.
         gtol: It also ends when no column of J has a larger cosine with the residual (MINPACK's test).
 
     Returns:

@@ -80,7 +80,7 @@ def pack(m: Measurement) -> bytes:
             if value.dtype == object:
                 value = value.astype(str)
             entry = io.BytesIO()
-            np.lib.format.write_array(entry, np.ascontiguousarray(value), allow_pickle=False)
+            np.lib.format.write_array(entry, np.asarray(value, order="C"), allow_pickle=False)
             info = zipfile.ZipInfo(f"{name}.npy", (1980, 1, 1, 0, 0, 0))
             info.compress_type = zipfile.ZIP_DEFLATED
             archive.writestr(info, entry.getvalue())
@@ -94,7 +94,7 @@ def unpack(path: Path) -> Measurement:
         InputError: If the file is truncated or not a measurement.
     """
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             meta = json.loads(str(stored["meta"][()]))
             columns = {k.removeprefix("column."): stored[k] for k in stored.files if k.startswith("column.")}
     except (OSError, ValueError, KeyError, zipfile.BadZipFile, json.JSONDecodeError) as error:

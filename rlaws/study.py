@@ -39,6 +39,8 @@ class Study:
         claim: The claim it tests.
         probe: Specification (``_target_`` and settings) of the probe; ``policy`` and ``problems`` likewise.
         grid: Setting -> values; each key is a setting of the policy, the problems or the probe.
+        pool: Grid keys that are design variables of the claim's law and not part of the regime: their cells are judged
+            together.
         replicates: Independent repetitions of every grid point.
         budget: What a cell may spend.
         seed: Root seed; 0 is a seed.
@@ -53,6 +55,7 @@ class Study:
     policy: Mapping[str, Any]
     problems: Mapping[str, Any] | None
     grid: Mapping[str, tuple[Any, ...]]
+    pool: tuple[str, ...]
     replicates: int
     budget: Budget
     seed: int
@@ -201,8 +204,15 @@ def run_cell(cell: Cell) -> tuple[bytes | None, dict[str, Any] | None]:
 
 
 def regime_of(study: Study, point: Mapping[str, Any], measured: Measurement) -> Measurement:
-    """Return a cell's rows with the grid values as regime columns, lists of values as one word."""
+    """Return a cell's rows with the grid values as regime columns, lists of values as one word.
+
+    Pooled keys become no column: their clusters are told apart by label, and the probe has the value as x.
+    """
     plain = {
-        k: "/".join(map(str, v)) if isinstance(v, Sequence) and not isinstance(v, str) else v for k, v in point.items()
+        k: "/".join(map(str, v)) if isinstance(v, Sequence) and not isinstance(v, str) else v
+        for k, v in point.items()
+        if k not in study.pool and k not in measured.x
     }
-    return measured.with_regime(plain, {k: u for k, u in study.units().items() if k not in measured.units})
+    pooled = {k: v for k, v in point.items() if k not in plain}
+    rows = measured.labelled(digest(pooled)) if pooled else measured
+    return rows.with_regime(plain, {k: u for k, u in study.units().items() if k not in measured.units})

@@ -25,7 +25,7 @@ sixteen numbers and names them at the top of its own kernel file:
 | 80-95 | critic | | 1000+ | tests |
 
 Functions for kernels: ``stream_key``, ``draw`` (64 bits), ``uniform`` (float64 in (0, 1)), ``fill_words``,
-``bernoulli_row`` (512 Bernoulli variables as bits), ``fill_exponentials`` and ``fill_normals`` (float32, vectorised).
+``bernoulli_rows`` (rows of 512 Bernoulli variables as bits), ``fill_exponentials`` and ``fill_normals`` (float32, vectorised).
 
 Bernoulli variables are packed 64 to a word and drawn from one random *byte* each. A byte below the threshold's top byte
 decides, one above decides, and the one in 256 that equals it is settled by 56 further bits. The probability is exact to
@@ -69,7 +69,7 @@ def seed_word(seed: int) -> np.uint64:
 
 
 def split_threshold(p) -> tuple[np.ndarray, np.ndarray]:
-    """Split probabilities into a top byte and 56 bits, for ``bernoulli_row``.
+    """Split probabilities into a top byte and 56 bits, for ``bernoulli_rows``.
 
     Returns:
         ``top`` (uint8) and ``rest`` (uint64, 0 to 2**56) with p = top/2**8 + rest/2**64, exact for every double.
@@ -183,19 +183,122 @@ def settle(ties, rest, key, counter):
 
 
 @kernel
-def bernoulli_row(out, words, top, rest, tie_key, counter):
-    """Turn 64 words of random bytes into 512 Bernoulli bits.
+def bernoulli_rows(out, tops, rests, key, tie_key):
+    """Fill rows of 512 Bernoulli bits; row t has probability tops[t]/2**8 + rests[t]/2**64.
+
+    Read ``out`` only after this returns: a vector load that follows the narrow stores of its own row stalls.
 
     Args:
-        out: uint64 [8], written: bit k of word i is one with probability top/2**8 + rest/2**64.
-        words: uint64 [64], random.
-        top: Top byte of the probability (``split_threshold``).
-        rest: Its low 56 bits.
+        out: uint64 [T, 8], written.
+        tops: uint8 [T], top bytes of the probabilities (``split_threshold``).
+        rests: uint64 [T], their low 56 bits.
+        key: Key of the stream of bytes.
         tie_key: Key of the stream that settles ties.
-        counter: Number of the row in that stream.
     """
-    for i in range(WORDS):
-        out[i] = bytes_below(words, i, top)
-        ties = bytes_equal(words, i, top)
-        if ties:
-            out[i] |= settle(ties, rest, tie_key, uint64(counter) * uint64(LANES) + uint64(64 * i))
+    words = np.empty(LANES // 8, np.uint64)
+    ties = np.empty(WORDS, np.uint64)
+    for t in range(tops.size):
+        fill_words(words, key, t * words.size)
+        row = out[t]
+        for i in range(WORDS):
+            row[i] = bytes_below(words, i, tops[t])
+            ties[i] = bytes_equal(words, i, tops[t])
+        for i in range(WORDS):
+            if ties[i]:
+                row[i] |= settle(ties[i], rests[t], tie_key, uint64(t * LANES + 64 * i))
+
+
+# ---------------------------------------------------------------- exponential and normal
+@intrinsic
+def float_parts(typingctx, x):
+    """Split a positive normal double x = m 2**e with m in [sqrt(1/2), sqrt(2)); returns (m, e) as doubles."""
+
+    def codegen(context, builder, signature, args):
+        return _split(context, builder, signature, args[0], ir.IntType(64), 52, 0x3FE6A09E667F3BCD)
+
+    return types.UniTuple(types.float64, 2)(types.float64), codegen
+
+
+@intrinsic
+def float32_parts(typingctx, x):
+    """Split a positive normal float32 like ``float_parts``; numba would widen its 32-bit integers to 64."""
+
+    def codegen(context, builder, signature, args):
+        return _split(context, builder, signature, args[0], ir.IntType(32), 23, 0x3F3504F3)
+
+    return types.UniTuple(types.float32, 2)(types.float32), codegen
+
+
+def _split(context, builder, signature, x, integer, bits, root_half):
+    """Emit m and e of x = m 2**e, where ``root_half`` is the bit pattern of sqrt(1/2)."""
+    shifted = builder.sub(builder.bitcast(x, integer), ir.Constant(integer, root_half))
+    exponent = builder.sitofp(builder.ashr(shifted, ir.Constant(integer, bits)), x.type)
+    kept = builder.and_(shifted, ir.Constant(integer, (1 << bits) - 1))
+    mantissa = builder.bitcast(builder.add(kept, ir.Constant(integer, root_half)), x.type)
+    return context.make_tuple(builder, signature.return_type, [mantissa, exponent])
+
+
+@kernel(fastmath={"contract"})
+def fill_exponentials(out, words, key, first):
+    """Write draws of the unit exponential, -log(u), without a call to log, so that the loop vectorises.
+
+    log m = 2 artanh((m - 1)/(m + 1)) by its series to s**19, below 1e-15 on [sqrt(1/2), sqrt(2)).
+
+    Args:
+        out: float64 [n], written.
+        words: uint64 [n], scratch.
+        key: Key of the stream.
+        first: Number of the first draw.
+    """
+    fill_words(words, key, first)
+    for j in range(out.size):
+        m, e = float_parts((np.float64(words[j] >> uint64(12)) + 0.5) * 2.0**-52)
+        s = (m - 1.0) / (m + 1.0)
+        q = s * s
+        tail = 1 / 11 + q * (1 / 13 + q * (1 / 15 + q * (1 / 17 + q * (1 / 19))))
+        series = 1.0 + q * (1 / 3 + q * (1 / 5 + q * (1 / 7 + q * (1 / 9 + q * tail))))
+        out[j] = -(e * 0.6931471805599453 + 2.0 * s * series)
+
+
+_f = np.float32
+_LN2, _TWO, _ONE, _ZERO = _f(np.log(2.0)), _f(2.0), _f(1.0), _f(0.0)
+_TO_UNIT, _TO_HALF_TURN = _f(2.0**-32), _f(2.0**-31)
+_L3, _L5, _L7, _L9 = _f(1 / 3), _f(1 / 5), _f(1 / 7), _f(1 / 9)
+_H = np.pi / 2
+_S1, _S3, _S5 = _f(_H), _f(-(_H**3) / 6), _f(_H**5 / 120)
+_S7, _S9, _S11 = _f(-(_H**7) / 5040), _f(_H**9 / 362880), _f(-(_H**11) / 39916800)
+_C2, _C4, _C6 = _f(-(_H**2) / 2), _f(_H**4 / 24), _f(-(_H**6) / 720)
+_C8, _C10, _C12 = _f(_H**8 / 40320), _f(-(_H**10) / 3628800), _f(_H**12 / 479001600)
+
+
+@kernel(fastmath={"contract"})
+def fill_normals(out, words, key, first):
+    """Write standard normal draws (float32) by Box and Muller (1958), in arithmetic that vectorises.
+
+    Two draws from one 64-bit word: 32 bits for the radius sqrt(-2 log u) (so |x| <= 6.8), 32 for the angle pi v, whose
+    sine and cosine come from those of the half angle (Taylor to order 11 and 12, below 6e-8).
+
+    Args:
+        out: float32 [2 n], written.
+        words: uint64 [n], scratch.
+        key: Key of the stream.
+        first: Number of the first word.
+    """
+    fill_words(words, key, first)
+    n = words.size
+    for_radius = words.view(np.uint32)[:n]
+    for_angle = words.view(np.int32)[n:]
+    cosines = out[:n]
+    sines = out[n:]
+    for j in range(n):
+        m, e = float32_parts(np.float32(for_radius[j]) * _TO_UNIT + _TO_UNIT / _TWO)
+        s = (m - _ONE) / (m + _ONE)
+        q = s * s
+        log_u = e * _LN2 + _TWO * s * (_ONE + q * (_L3 + q * (_L5 + q * (_L7 + q * _L9))))
+        radius = np.sqrt(max(-_TWO * log_u, _ZERO))
+        v = np.float32(for_angle[j]) * _TO_HALF_TURN
+        h = v * v
+        sine = v * (_S1 + h * (_S3 + h * (_S5 + h * (_S7 + h * (_S9 + h * _S11)))))
+        cosine = _ONE + h * (_C2 + h * (_C4 + h * (_C6 + h * (_C8 + h * (_C10 + h * _C12)))))
+        cosines[j] = radius * (_ONE - _TWO * sine * sine)
+        sines[j] = radius * _TWO * sine * cosine

@@ -25,7 +25,7 @@ class SaturatingSlope:
     x: ClassVar[tuple[str, ...]] = ("N", "X")
     params: ClassVar[tuple[Param, ...]] = (
         Param("K_max", r"K_\max", "1", 0.0, 12.0, null=0.0, start=(0.02, 1.0)),
-        Param("N0", "N_0", "N", 0.0, 1e30, null=0.0),
+        Param("N0", "N_0", "N", 0.0, np.inf, null=0.0),
     )
     limits: ClassVar[tuple[Limit, ...]] = (
         Limit("N0 = 0 is one slope for all sizes", {"N0": 0.0}, lambda t, n, x: x ** -t[0] + 0.0 * n),

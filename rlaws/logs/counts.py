@@ -79,11 +79,6 @@ class RecordedCounts:
         """Return the files that the numbers come from."""
         return [locate(self.data_dir, self.file, COUNTS)]
 
-    def problem_set(self) -> ProblemSet:
-        """Return the problems of the table, with their ids and no difficulty."""
-        ids = self.rows()["problem_idx"].astype(str)
-        return ProblemSet(ids=ids, difficulty={}, settings=self.provenance())
-
     def rows(self) -> dict[str, NDArray[Any]]:
         """Return the rows of the model, checked."""
         table = read_counts(self.sources()[0])
@@ -96,6 +91,40 @@ class RecordedCounts:
         """Return what the numbers are and where they come from."""
         cite = COUNTS.origin.sentence() if COUNTS.origin and self.file == COUNTS.file else "the user's own table"
         return {"table": self.file, "model": self.model, "origin": cite}
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedProblems:
+    """The problems of a table of counts, for probes that want a problem set beside the policy.
+
+    Attributes:
+        data_dir: Folder of the data.
+        file: The table, as in ``RecordedCounts``.
+    """
+
+    UNITS: ClassVar[Mapping[str, str]] = {"file": "name"}
+
+    data_dir: str
+    file: str = COUNTS.file
+
+    def draw(self, seed: np.random.SeedSequence) -> ProblemSet:
+        """Return the problems that every model of the table was given; nothing is drawn.
+
+        Raises:
+            MissingDataError: If the table is not there.
+            InputError: Bad table, or models that were given different problems.
+        """
+        path = locate(self.data_dir, self.file, COUNTS)
+        table = read_counts(path)
+        given = [set(table["problem_idx"][table["model"] == m].tolist()) for m in np.unique(table["model"])]
+        odd = sorted(set.union(*given) - set.intersection(*given))
+        if odd:
+            raise InputError(
+                f"{path}: problem_idx = {odd[0]} is missing for some model; give every model the same problems, or "
+                "split the table."
+            )
+        ids = np.array([str(p) for p in sorted(given[0])])
+        return ProblemSet(ids=ids, difficulty={}, settings={"table": self.file, "problems": ids.size})
 
 
 def read_counts(path: Path) -> Table:

@@ -44,6 +44,7 @@ LAYOUTS: dict[str, Layout] = {
             "after": Column("number", "1", low=0, high=1, optional=True),
             "gain": Column("number", "1", low=-1, high=1),
             "questions": Column("number", "questions", low=1, optional=True),
+            "rounding": Column("number", "1", low=0, above=True),
             "runs": Column("count", "runs", low=1),
             **_CITE,
         },

@@ -49,7 +49,7 @@ class Column:
             return "any finite number"
         if self.high == inf:
             return f"{'more than' if self.above else 'at least'} {self.low:g}"
-        return f"{'more than' if self.above else 'from'} {self.low:g} {'and at most' if self.above else 'to'} {self.high:g}"
+        return f"{'above' if self.above else 'at least'} {self.low:g} and at most {self.high:g}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,14 +190,16 @@ def _check_header(header: Sequence[str], layout: Layout, name: str) -> None:
             raise InputError(f"{name}, row 1: column '{column}' stands there {names.count(column)} times; keep one.")
     missing = [column for column in layout.columns if column not in names]
     if missing:
-        raise InputError(f"{name}, row 1: column '{missing[0]}' is missing; the columns are {', '.join(layout.columns)}.")
+        wanted = ", ".join(layout.columns)
+        raise InputError(f"{name}, row 1: column '{missing[0]}' is missing; the columns are {wanted}.")
 
 
 def _check_shape(lines: Sequence[tuple[int, Sequence[str]]], layout: Layout, name: str) -> None:
+    width = len(layout.columns)
     for line, cells in lines[1:]:
-        if len(cells) != len(layout.columns):
-            cut = " The file may be cut off there." if line == lines[-1][0] and len(cells) < len(layout.columns) else ""
-            raise InputError(f"{name}, row {line}: {len(cells)} cells, but there are {len(layout.columns)} columns.{cut}")
+        if len(cells) != width:
+            cut = " The file may be cut off there." if line == lines[-1][0] and len(cells) < width else ""
+            raise InputError(f"{name}, row {line}: {len(cells)} cells, but there are {width} columns.{cut}")
     if len(lines) < 3:
         count = "no rows" if len(lines) == 1 else "one row"
         raise InputError(f"{name} has {count} below its header; a table needs at least two to compare anything.")

@@ -19,8 +19,8 @@ from rlaws.problems import ProblemSet
 class ConvergedLoss:
     """pass@1 at the end of training and its printed standard error, one row a size.
 
-    Under the link log_error the response is -log L with L = 1 - pass@1, so a power law of the loss in size is a straight
-    line against log size there.
+    Under the link log_error the response is -log L with L = 1 - pass@1, so a power law of the loss in size is a
+    straight line against log size there.
     """
 
     NAME: ClassVar[str] = "converged_loss"

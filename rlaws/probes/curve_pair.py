@@ -48,9 +48,10 @@ class CurvePair:
         curves = curve_labels(table, "family", "model_B")
         parts = [_both(table, np.flatnonzero(curves == name)) for name in dict.fromkeys(curves.tolist())]
         columns = {name: np.concatenate([p[name] for p in parts]) for name in parts[0]}
+        pure = dict.fromkeys(("share", "axis", "total", "weight"), "1")
         return Measurement(
             columns=columns,
-            units={"family": "name", "model_B": "1e9 parameters", "share": "1", "axis": "1", "total": "1", "weight": "1"},
+            units={"family": "name", "model_B": "1e9 parameters", **pure},
             x=("share", "axis"),
             statistic="share",
             response="test loss (1 - pass@1)",

@@ -81,16 +81,18 @@ class GroupBudget:
         for small, large in zip(groups[:-1].tolist(), groups[1:].tolist(), strict=True):
             position, ratio = compare(curves[small], curves[large])
             n = position.size
-            found.append({
-                "family": np.repeat(table["family"][row], n),
-                "model_B": np.repeat(table["model_B"][row], n),
-                "smaller_group": np.full(n, small, dtype=np.int64),
-                "position": position,
-                "remaining": 1.0 - position,
-                "total": ratio,
-                "weight": np.ones(n),
-                "cluster": np.repeat(f"G = {large} over {small}", n),
-            })
+            found.append(
+                {
+                    "family": np.repeat(table["family"][row], n),
+                    "model_B": np.repeat(table["model_B"][row], n),
+                    "smaller_group": np.full(n, small, dtype=np.int64),
+                    "position": position,
+                    "remaining": 1.0 - position,
+                    "total": ratio,
+                    "weight": np.ones(n),
+                    "cluster": np.repeat(f"G = {large} over {small}", n),
+                }
+            )
         return found
 
 

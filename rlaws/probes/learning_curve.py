@@ -17,10 +17,11 @@ from rlaws.problems import ProblemSet
 
 AXES = {"samples": ("samples", "samples", 1.0), "flops": ("cum_flops", "1e18 FLOP", 1e18)}
 POOLS = ("none", "sizes")
+PURE = ("growth", "start_loss", "total", "weight")
 
 
 def rising(values: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Return True where a curve's resource exceeds everything spent before; a total cannot fall, so the rest is dropped.
+    """Return True where a curve's resource exceeds everything before: a total cannot fall, so the rest is dropped.
 
     Args:
         values: Cumulative resource in the order of the steps, [T].
@@ -58,18 +59,24 @@ class LearningCurve:
     A row whose cumulative resource does not exceed the rows before it is dropped (a total cannot fall); the provenance
     counts them. Each curve is one autocorrelated series.
 
+    With ``anchor`` = m the first m evaluations of a curve are its measured start and no longer responses:
+    ``start_loss`` is their geometric mean loss and ``growth`` the resource over their geometric mean resource. A law that takes both
+    has no level to fit, so it can predict a curve it never saw from the curve's own start.
+
     Attributes:
         axis: "samples" (prompts used, D) or "flops" (cumulative compute C, in 1e18 FLOP).
         pool: "none": every model size is a regime point; "sizes": the size is a design variable beside the resource.
+        anchor: Evaluations that make the start; 0 for none.
         runs: Independent runs behind every curve, as the source states it.
     """
 
     NAME: ClassVar[str] = "learning_curve"
     REQUIRES: ClassVar[tuple[frozenset[Capability], ...]] = (frozenset({Capability.TABLE}),)
-    UNITS: ClassVar[Mapping[str, str]] = {"axis": "name", "pool": "name", "runs": "runs"}
+    UNITS: ClassVar[Mapping[str, str]] = {"axis": "name", "pool": "name", "anchor": "evaluations", "runs": "runs"}
 
     axis: str = "samples"
     pool: str = "none"
+    anchor: int = 0
     runs: int = 3
 
     def __post_init__(self) -> None:
@@ -77,6 +84,8 @@ class LearningCurve:
             raise InputError(f"axis = '{self.axis}' is not known.{suggest(self.axis, AXES)}")
         if self.pool not in POOLS:
             raise InputError(f"pool = '{self.pool}' is not known.{suggest(self.pool, POOLS)}")
+        if self.anchor < 0:
+            raise InputError(f"anchor = {self.anchor} must not be negative; 0 takes no anchor.")
 
     def measure(
         self, policy: Any, problems: ProblemSet | None, budget: Budget, seed: np.random.SeedSequence
@@ -84,40 +93,74 @@ class LearningCurve:
         """Return one row per evaluation: family, model_B, resource, loss; nothing is drawn.
 
         Raises:
-            InputError: If the table lacks a column.
+            InputError: If the table lacks a column, or a curve has nothing left after its anchor.
         """
         table = policy.table()
         column, unit, scale = AXES[self.axis]
         needs_columns(table, ("family", "model_B", "step", column, "test_loss"), self.NAME)
         curves = curve_labels(table, "family", "model_B")
-        keep = _keep_rising(curves, table["step"], table[column])
-        design: dict[str, NDArray[Any]] = {
-            "family": table["family"][keep],
-            "model_B": table["model_B"][keep],
-            "resource": table[column][keep] / scale,
-        }
-        pooled = self.pool == "sizes"
+        rising_rows = keep_rising(curves, table["step"], table[column])
+        rows, start = anchored(curves, rising_rows, table[column], table["test_loss"], self.anchor)
+        sizes = ("model_B",) if self.pool == "sizes" else ()
         return Measurement(
             columns={
-                **design,
-                "total": table["test_loss"][keep],
-                "weight": np.ones(int(keep.sum())),
-                "cluster": curves[keep],
+                "family": table["family"][rows],
+                "model_B": table["model_B"][rows],
+                "resource": table[column][rows] / scale,
+                **start,
+                "total": table["test_loss"][rows],
+                "weight": np.ones(rows.size),
+                "cluster": curves[rows],
             },
-            units={"family": "name", "model_B": "1e9 parameters", "resource": unit, "total": "1", "weight": "1"},
-            x=("model_B", "resource") if pooled else ("resource",),
+            units={"family": "name", "model_B": "1e9 parameters", "resource": unit, **dict.fromkeys(PURE, "1")},
+            x=(*sizes, "resource", *start),
             statistic="share",
             response="test loss (1 - pass@1)",
             response_unit="1",
             resample="series",
-            regime=("family",) if pooled else ("family", "model_B"),
-            provenance=provenance(policy, runs=self.runs, dropped=int((~keep).sum()), axis=self.axis),
+            regime=("family",) if sizes else ("family", "model_B"),
+            provenance=provenance(policy, runs=self.runs, dropped=int((~rising_rows).sum()), axis=self.axis),
         )
 
 
-def _keep_rising(
-    curves: NDArray[np.str_], step: NDArray[np.int64], resource: NDArray[np.float64]
-) -> NDArray[np.bool_]:
+def anchored(
+    curves: NDArray[np.str_],
+    keep: NDArray[np.bool_],
+    resource: NDArray[np.float64],
+    loss: NDArray[np.float64],
+    anchor: int,
+) -> tuple[NDArray[np.intp], dict[str, NDArray[np.float64]]]:
+    """Return the rows that remain as responses, and for each its curve's start.
+
+    Args:
+        curves: Curve of every row, [R].
+        keep: Rows to use, [R].
+        resource: Cumulative resource, rising along each curve's kept rows, [R].
+        loss: Test loss, [R]; above 0 in the anchor.
+        anchor: Number of first evaluations m that make the start; 0 for none.
+
+    Returns:
+        Row indices, and "growth" and "start_loss" for each (empty where m = 0).
+
+    Raises:
+        InputError: If a curve has no more than m evaluations, or a loss of 0 among them.
+    """
+    if anchor == 0:
+        return np.flatnonzero(keep), {}
+    rows, growth, level = [], [], []
+    for name in dict.fromkeys(curves.tolist()):
+        of_curve = np.flatnonzero(keep & (curves == name))
+        of_curve = of_curve[np.argsort(resource[of_curve], kind="stable")]
+        first, rest = of_curve[:anchor], of_curve[anchor:]
+        if not rest.size or np.any(loss[first] <= 0):
+            raise InputError(f"Curve '{name}' needs more than anchor = {anchor} evaluations, with losses above 0.")
+        rows.append(rest)
+        growth.append(resource[rest] / np.exp(np.mean(np.log(resource[first]))))
+        level.append(np.full(rest.size, np.exp(np.mean(np.log(loss[first])))))
+    return np.concatenate(rows), {"growth": np.concatenate(growth), "start_loss": np.concatenate(level)}
+
+
+def keep_rising(curves: NDArray[np.str_], step: NDArray[np.int64], resource: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Mark the rows of each curve whose resource rises, in the order of the steps."""
     keep = np.zeros(curves.size, dtype=bool)
     for name in np.unique(curves):

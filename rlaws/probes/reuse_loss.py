@@ -79,15 +79,17 @@ class ReuseLoss:
             steps = sorted(set(once) & set(again))[-self.last :]
             if not steps:
                 raise InputError(f"Model '{name}': the runs with reuse_tau = {tau} and 1 share no step.")
-            found.append({
-                "family": np.repeat(table["family"][row], len(steps)),
-                "model_B": np.repeat(table["model_B"][row], len(steps)),
-                "reuse_tau": np.full(len(steps), tau, dtype=float),
-                "step": np.array(steps, dtype=float),
-                "total": np.array([again[s] - once[s] for s in steps]),
-                "weight": np.ones(len(steps)),
-                "cluster": np.repeat(f"tau = {tau}", len(steps)),
-            })
+            found.append(
+                {
+                    "family": np.repeat(table["family"][row], len(steps)),
+                    "model_B": np.repeat(table["model_B"][row], len(steps)),
+                    "reuse_tau": np.full(len(steps), tau, dtype=float),
+                    "step": np.array(steps, dtype=float),
+                    "total": np.array([again[s] - once[s] for s in steps]),
+                    "weight": np.ones(len(steps)),
+                    "cluster": np.repeat(f"tau = {tau}", len(steps)),
+                }
+            )
         return found
 
 

@@ -15,6 +15,8 @@ from rlaws.probes.base import Budget
 from rlaws.probes.learning_curve import curve_labels, needs_columns, provenance
 from rlaws.problems import ProblemSet
 
+WANTED = ("task", "model", "model_B", "before", "after", "gain", "questions", "rounding", "runs")
+
 
 @dataclass(frozen=True, slots=True)
 class SizeGain:
@@ -24,7 +26,8 @@ class SizeGain:
     under every link; its standard error is derived from the number of questions, sqrt((p0 q0 + p1 q1) / n), which
     takes before and after as independent and so errs on the wide side for one set of questions. Where only the gain
     is printed, the response is the gain itself: the other links need the value before and cannot be judged. Where no
-    number of questions is printed the standard error is not known (NaN).
+    number of questions is printed, the rounding of the printed value is all that is known of its spread: a lower bound,
+    with which no verdict is reached unless at least three runs stand behind every value.
     """
 
     NAME: ClassVar[str] = "size_gain"
@@ -40,7 +43,7 @@ class SizeGain:
             InputError: If the table lacks a column.
         """
         table = policy.table()
-        needs_columns(table, ("task", "model", "model_B", "before", "after", "gain", "questions", "runs"), self.NAME)
+        needs_columns(table, WANTED, self.NAME)
         known = bool(np.all(np.isfinite(table["before"]) & np.isfinite(table["after"])))
         sums, units = _sums(table, known)
         return Measurement(
@@ -48,7 +51,7 @@ class SizeGain:
                 "task": table["task"],
                 "model_B": table["model_B"],
                 **sums,
-                "stderr": derived_stderr(table["before"], table["after"], table["questions"]),
+                "stderr": derived_stderr(table["before"], table["after"], table["questions"], table["rounding"]),
                 "cluster": curve_labels(table, "task", "model"),
             },
             units={"task": "name", "model_B": "1e9 parameters", **units, "stderr": "1"},
@@ -73,7 +76,18 @@ def _sums(table: Mapping[str, NDArray[Any]], known: bool) -> tuple[dict[str, NDA
 
 
 def derived_stderr(
-    before: NDArray[np.float64], after: NDArray[np.float64], questions: NDArray[np.float64]
+    before: NDArray[np.float64],
+    after: NDArray[np.float64],
+    questions: NDArray[np.float64],
+    rounding: NDArray[np.float64],
 ) -> NDArray[np.float64]:
-    """Return sqrt((p0 (1 - p0) + p1 (1 - p1)) / n), NaN where something is not printed."""
-    return np.sqrt((before * (1.0 - before) + after * (1.0 - after)) / questions)
+    """Return the standard error of each gain.
+
+    Args:
+        before: Metric before, NaN where not printed, [M].
+        after: Metric after, [M].
+        questions: Number of questions, NaN where not printed, [M].
+        rounding: Half a unit of the last printed digit, [M]; a uniform error within it has variance rounding^2 / 3.
+    """
+    sampling = (before * (1.0 - before) + after * (1.0 - after)) / questions
+    return np.sqrt(np.where(np.isfinite(sampling), sampling, 0.0) + rounding**2 / 3.0)

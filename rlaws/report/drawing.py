@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.colors import to_hex
 
 from rlaws.report.scales import apart, finite, fix, limits
-from rlaws.report.style import EXTRAPOLATED, FAINT, INK, LAW, MARKERS, RANGE, RIVALS, STAR, plain
+from rlaws.report.style import EXTRAPOLATED, FAINT, GREY, INK, LAW, MARKERS, RANGE, RIVALS, STAR, plain
 from rlaws.report.words import number, with_unit
 
 if TYPE_CHECKING:
@@ -121,15 +122,24 @@ def _raw(axes: Axes, panel: Mapping[str, Any], log_x: bool, log_y: bool) -> None
     if not rows:
         return
     x = finite(raw.get("x"), log_x)
-    chosen = rows if len(rows) <= MOST_RAW else [rows[i] for i in spread(len(rows), MOST_RAW)]
-    lines = [np.column_stack([x, finite(row, log_y)]) for row in chosen if len(row) == len(x)]
+    chosen = [finite(rows[i], log_y) for i in spread(len(rows), MOST_RAW)]
+    parts = _curves_of_raw(panel, x)
+    lines = [np.column_stack([x[part], row[part]]) for row in chosen if len(row) == len(x) for part in parts]
     lines = [line[np.isfinite(line).all(axis=1)] for line in lines]
-    alpha = float(np.clip(6.0 / max(len(lines), 1), 0.12, 0.5))
-    if len(x) > 1:
-        axes.add_collection(LineCollection([line for line in lines if len(line) > 1], colors=FAINT, lw=0.6, alpha=alpha, zorder=1))
+    alpha = float(np.clip(6.0 / max(len(chosen), 1), 0.12, 0.5))
+    long = [line for line in lines if len(line) > 1]
+    axes.add_collection(LineCollection(long, colors=FAINT, lw=0.6, alpha=alpha, zorder=1))
     dots = [line for line in lines if len(line) == 1]
     if dots:
         axes.plot(*np.concatenate(dots).T, ".", color=FAINT, ms=3, alpha=max(alpha, 0.3), zorder=1, mew=0)
+
+
+def _curves_of_raw(panel: Mapping[str, Any], x: Numbers) -> list[np.ndarray[Any, np.dtype[np.int64]]]:
+    """Return the columns of each group's curve, in order of x: a cluster's row holds the curves of all groups."""
+    labels = list((panel.get("points") or {}).get("group") or ())
+    labels = labels if len(labels) == len(x) else [""] * len(x)
+    order = np.argsort(x, kind="stable")
+    return [order[np.array([labels[i] == name for i in order], bool)] for name in dict.fromkeys(labels)]
 
 
 def spread(count: int, most: int) -> list[int]:
@@ -137,26 +147,53 @@ def spread(count: int, most: int) -> list[int]:
     return sorted({round(float(v)) for v in np.linspace(0, count - 1, min(count, most))})
 
 
-def _thin(x: Numbers, most: int = 90) -> list[int]:
-    return spread(len(x), most)
-
-
 def _law(axes: Axes, curve: Curve, colour: str, log_y: bool) -> None:
     x = finite(curve.get("x"))
-    keep = _thin(x)
     y = finite(curve.get("y"), log_y)
     floor = axes.get_ylim()[0] if log_y else None
     for low, high, alpha in (("new_low", "new_high", 0.10), ("low", "high", 0.26)):
         if curve.get(low) and curve.get(high):
             bottom, top = _band(curve, low, floor), _band(curve, high, floor)
+            keep = sorted({*_needed(axes, x, bottom), *_needed(axes, x, top)})
             axes.fill_between(x[keep], bottom[keep], top[keep], color=colour, alpha=alpha, lw=0, zorder=2)
     end = curve.get("fitted_to")
     inside = x <= end * (1 + 1e-9) if end is not None else np.ones(len(x), bool)
-    axes.plot(x[keep], np.where(inside, y, np.nan)[keep], color=colour, lw=1.6, zorder=4)
+    _line(axes, x, np.where(inside, y, np.nan), color=colour, lw=1.6, zorder=4)
     beyond = np.flatnonzero(~inside)
     if beyond.size:
         part = slice(max(int(beyond[0]) - 1, 0), None)
-        axes.plot(x[part], y[part], color=colour, lw=1.6, zorder=4, dashes=EXTRAPOLATED)
+        _line(axes, x[part], y[part], color=colour, lw=1.6, zorder=4, dashes=EXTRAPOLATED)
+
+
+def _line(axes: Axes, x: Numbers, y: Numbers, **looks: Any) -> None:
+    keep = _needed(axes, x, y)
+    axes.plot(x[keep], y[keep], **looks)
+
+
+def _needed(axes: Axes, x: Numbers, y: Numbers, tolerance: float = 0.15) -> list[int]:
+    """Return the indices that draw the curve to within ``tolerance`` pixels (Ramer, Douglas and Peucker).
+
+    Gaps keep their edges.
+    """
+    if not len(x):
+        return []
+    shown = np.clip(axes.transData.transform(np.column_stack([x, y])), -1e4, 1e4)
+    keep = {0, len(x) - 1, *np.flatnonzero(np.diff(np.isnan(shown[:, 1]).astype(int))), *np.flatnonzero(np.isnan(y))}
+    keep |= {min(int(k) + 1, len(x) - 1) for k in keep}
+    ends = sorted(int(k) for k in keep)
+    todo = list(pairwise(ends))
+    found = set(ends)
+    while todo:
+        a, b = todo.pop()
+        if b - a < 2:
+            continue
+        (x0, y0), (x1, y1) = shown[a], shown[b]
+        away = np.abs((x1 - x0) * (shown[a + 1 : b, 1] - y0) - (y1 - y0) * (shown[a + 1 : b, 0] - x0))
+        worst = int(np.argmax(away)) + a + 1
+        if away[worst - a - 1] > tolerance * max(float(np.hypot(x1 - x0, y1 - y0)), 1e-9):
+            found.add(worst)
+            todo += [(a, worst), (worst, b)]
+    return sorted(found)
 
 
 def _band(curve: Curve, name: str, floor: float | None) -> Numbers:
@@ -166,10 +203,17 @@ def _band(curve: Curve, name: str, floor: float | None) -> Numbers:
 
 
 def _rival(axes: Axes, curve: Curve, looks: Mapping[str, Any], log_y: bool, several: bool) -> None:
-    x, y = finite(curve.get("x")), finite(curve.get("y"), log_y)
-    keep = _thin(x)
     colour, dashes = looks[str(curve["law"])]
-    axes.plot(x[keep], y[keep], color=colour, lw=0.8 if several else 1.2, dashes=dashes, zorder=3, alpha=0.75 if several else 1)
+    _line(
+        axes,
+        finite(curve.get("x")),
+        finite(curve.get("y"), log_y),
+        color=colour,
+        lw=0.8 if several else 1.2,
+        dashes=dashes,
+        zorder=3,
+        alpha=0.75 if several else 1,
+    )
 
 
 def _points(axes: Axes, panel: Mapping[str, Any], looks: Mapping[str, tuple[str, str]], log_y: bool) -> None:
@@ -238,17 +282,35 @@ def _label_groups(
     shown = [shown[i] for i in spread(len(shown), MOST_LABELS)] if shown else []
     to_axes = axes.transData + axes.transAxes.inverted()
     wanted = [float(to_axes.transform((axes.get_xlim()[1], last[n]))[1]) for n in shown]
-    for name, height in zip(shown, apart(wanted, 0.075, 0.02, 0.98), strict=True):
-        words = group_text(name)
-        axes.text(1.02, height, plain(words), color=looks[name][0], transform=axes.transAxes, va="center", fontsize=7)
+    title, labels = group_texts(shown)
+    for name, height in zip(shown, apart(wanted, 0.075, 0.02, 0.94), strict=True):
+        axes.text(
+            1.02, height, plain(labels[name]), color=looks[name][0], transform=axes.transAxes, va="center", fontsize=7
+        )
+    if title:
+        axes.text(1.02, 1.02, plain(title), color=GREY, transform=axes.transAxes, va="center", fontsize=7)
 
 
-def group_text(name: str) -> str:
-    """Return a group's label, a number in short form."""
+def group_texts(names: Sequence[str]) -> tuple[str, dict[str, str]]:
+    """Return what all groups have in common ("N, alpha") and the short label of each ("1e3, 0.5")."""
+    pairs = [[part.split(" = ", 1) for part in name.split(", ")] for name in names]
+    keys = {tuple(p[0] for p in found) if all(len(p) == 2 for p in found) else None for found in pairs}
+    if len(keys) != 1 or None in keys:
+        return "", {name: _short(name) for name in names}
+    title = ", ".join(next(iter(keys)) or ())
+    labels = {n: _cut(", ".join(_short(p[1]) for p in found)) for n, found in zip(names, pairs, strict=True)}
+    return _cut(title), labels
+
+
+def _short(name: str) -> str:
     try:
         return number(float(name))
     except ValueError:
-        return name if len(name) <= 14 else name[:13] + "…"
+        return _cut(name)
+
+
+def _cut(name: str) -> str:
+    return name if len(name) <= 13 else name[:12] + "…"
 
 
 def _last(part: Mapping[str, Any], log_y: bool) -> dict[str, float]:

@@ -20,7 +20,7 @@ _LEADING = ((1, 2, 3, 4, 5, 6, 7, 8, 9), (1, 2, 3, 5, 7), (1, 2, 5), (1, 3), (1,
 
 def finite(values: Iterable[Any] | None, log: bool = False) -> np.ndarray[Any, np.dtype[np.float64]]:
     """Return the values as floats; null and, on a log axis, what is not positive becomes NaN."""
-    found = np.array([np.nan if v is None else float(v) for v in values or ()], dtype=float)
+    found = np.array([np.nan if v is None else float(v) for v in (() if values is None else values)], dtype=float)
     found[~np.isfinite(found)] = np.nan
     if log:
         found[~(found > 0)] = np.nan
@@ -94,7 +94,7 @@ def dress(axis: Axis, low: float, high: float, log: bool, most: int = 6) -> None
     axis.set_major_formatter(FuncFormatter(lambda v, _: tick_text(v)))
     decades = log10(high / low)
     minor = [d * 10.0**e for e in range(floor(log10(low)), ceil(log10(high)) + 1) for d in range(1, 10)]
-    axis.set_minor_locator(FixedLocator([m for m in minor if low <= m <= high]) if decades <= 7 else NullLocator())
+    axis.set_minor_locator(FixedLocator([m for m in minor if low <= m <= high]) if decades <= 4.2 else NullLocator())
     axis.set_minor_formatter(NullFormatter())
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
+from typing import Any
 
 import matplotlib as mpl
 from matplotlib.mathtext import MathTextParser
@@ -57,6 +59,18 @@ SETTINGS = {
     "pdf.fonttype": 42,
 }
 
+GREEK = {
+    rf"\{name}": letter
+    for name, letter in zip(
+        "alpha beta gamma delta epsilon zeta eta theta kappa lambda mu nu xi pi rho sigma tau phi chi psi omega "
+        "Delta Sigma Phi Omega".split(),
+        "αβγδεζηθκλμνξπρστφχψωΔΣΦΩ",
+        strict=True,
+    )
+}
+SUBSCRIPTS = {str(i): letter for i, letter in enumerate("₀₁₂₃₄₅₆₇₈₉")}
+_PARSER: Any = MathTextParser("path")
+
 
 @contextmanager
 def styled() -> Iterator[None]:
@@ -67,13 +81,19 @@ def styled() -> Iterator[None]:
         yield
 
 
+def extent(shown: str) -> tuple[float, float, float]:
+    """Return width, height and depth of mathtext at 72 dpi and 12 pt, in points."""
+    width, height, depth, *_ = _PARSER.parse(shown, dpi=72)
+    return float(width), float(height), float(depth)
+
+
 @lru_cache(maxsize=4096)
 def formula(source: str) -> str:
     """Return the formula as mathtext, or as plain text where matplotlib cannot set it."""
     if not source:
         return ""
     try:
-        MathTextParser[object]("path").parse(f"${source}$")
+        _PARSER.parse(f"${source}$")
     except (ValueError, RuntimeError):
         return plain(source)
     return f"${source}$"
@@ -82,3 +102,12 @@ def formula(source: str) -> str:
 def plain(source: object) -> str:
     """Return text in which matplotlib sees no formula."""
     return str(source).replace("$", r"\$")
+
+
+def symbol(source: str) -> str:
+    """Return a parameter's symbol: a plain letter where it is one, so that any font can show it, else mathtext."""
+    name, _, index = source.partition("_")
+    letter = GREEK.get(name, name)
+    if re.fullmatch(r"\w+", letter) and (not index or index in SUBSCRIPTS):
+        return letter + SUBSCRIPTS.get(index, "")
+    return formula(source)

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import io
-import os
 import re
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rlaws.errors import InputError
 from rlaws.report.style import SETTINGS, styled
+from rlaws.store import write_atomic
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FONTS = ", ".join(f"'{f}'" if " " in f else f for f in SETTINGS["font.sans-serif"])  # type: ignore[attr-defined]
 _FONT = re.compile(r"font: ((?:(?:italic|oblique|bold|\d{3}) )*)([\d.]+)px [^;\"]*")
-_GEOMETRY = re.compile(r' (d|transform|x|y|points|viewBox|width|height)="([^"]*)"')
-_LONG = re.compile(r"-?\d*\.\d{3,}(?:e-?\d+)?")
+_GEOMETRY = re.compile(r' (d|transform|x|y|width|height)="([^"]*)"')
+_DRAWN = re.compile(r'<path d="([^"]*)"')
+_STYLE = re.compile(r' style="([^"]*)"')
+_EMPTY = re.compile(r"<g>|<g [^>]*>|</g>")
+_LONG = re.compile(r"-?\d*\.\d{2,}(?:e-?\d+)?")
 _ID = re.compile(r' id="([^"]*)"')
 _USED = re.compile(r'(?:href="#|url\(#)([^")]+)')
 # No metadata: neither a date nor the library's version belongs to the result.
@@ -32,20 +34,58 @@ _METADATA: dict[str, dict[str, None]] = {
 def inline(figure: Figure, tag: str) -> str:
     """Return the figure as one <svg> element for an HTML page.
 
-    Coordinates are rounded to 0.01 pt, the font is named once, and only the ids that are used are kept, each with
-    ``tag`` before it, so that two figures of a page never share one.
+    Coordinates are rounded to 0.1 pt (markers to 0.01 pt), the font is named once, and only the ids that are used are
+    kept, each with ``tag`` before it, so that two figures of a page never share one.
     """
     buffer = io.StringIO()
     with styled():
         figure.savefig(buffer, format="svg", metadata=_METADATA["svg"])
     found = buffer.getvalue()
     found = re.sub(r"<!--.*?-->\s*", "", found[found.index("<svg") :], flags=re.S)
+    found = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>", "", found, flags=re.S)
+    found = re.sub(r' (?:xmlns:xlink|version|xmlns)="[^"]*"', "", found).replace("xlink:href", "href")
     found = _FONT.sub(_font, found)
-    found = _GEOMETRY.sub(lambda m: f' {m[1]}="{_LONG.sub(_rounded, m[2])}"', found)
+    found = re.sub(r" font-family: [^;\"]*;?", "", re.sub(r' transform="rotate\(-0 [^"]*"', "", found))
     found = _short_ids(found, tag)
+    found = _DRAWN.sub(lambda m: f'<path d="{_tight(_LONG.sub(lambda n: _rounded(n, 1), m[1]))}"', found)
+    found = _GEOMETRY.sub(lambda m: f' {m[1]}="{_LONG.sub(_rounded, m[2]).strip()}"', found)
+    found = _without_empty_groups(found)
     found = re.sub(r">\s*\n\s*<", "><", found)
     found = re.sub(r"\s*\n\s*", " ", found)
-    return found.replace("<svg ", f'<svg font-family="{FONTS}" ', 1).replace(' version="1.1"', "", 1)
+    head = f'<svg font-family="{FONTS}" stroke-linejoin="round" '
+    return found.replace("<svg ", head, 1)
+
+
+class Sheet:
+    """One style sheet for all figures of a page: each style is written once and named by a short class."""
+
+    def __init__(self) -> None:
+        self._names: dict[str, str] = {}
+
+    def classed(self, svg: str) -> str:
+        """Return the figure with classes in the place of styles."""
+        return _STYLE.sub(lambda m: f' class="{self._name(m[1])}"', svg)
+
+    def _name(self, style: str) -> str:
+        compact = re.sub(r"\s*([:;])\s*", r"\1", style.strip())
+        return self._names.setdefault(compact, f"f{len(self._names)}")
+
+    def css(self) -> str:
+        """Return the rules."""
+        return "\n".join(f".{name}{{{style}}}" for style, name in self._names.items())
+
+
+def _without_empty_groups(found: str) -> str:
+    """Drop groups that carry no attribute; what they hold stays."""
+    kept: list[bool] = []
+
+    def choose(match: re.Match[str]) -> str:
+        if match[0] == "</g>":
+            return "</g>" if kept.pop() else ""
+        kept.append(match[0] != "<g>")
+        return match[0] if kept[-1] else ""
+
+    return _EMPTY.sub(choose, found)
 
 
 def _font(match: re.Match[str]) -> str:
@@ -56,9 +96,13 @@ def _font(match: re.Match[str]) -> str:
     return "; ".join(kept)
 
 
-def _rounded(match: re.Match[str]) -> str:
-    short = f"{float(match[0]):.2f}".rstrip("0").rstrip(".")
+def _rounded(match: re.Match[str], digits: int = 2) -> str:
+    short = f"{float(match[0]):.{digits}f}".rstrip("0").rstrip(".")
     return "0" if short in ("-0", "") else short
+
+
+def _tight(path: str) -> str:
+    return re.sub(r"\s*([A-Za-z])\s*", r"\1", path)
 
 
 def _short_ids(found: str, tag: str) -> str:
@@ -80,22 +124,5 @@ def save(figure: Figure, path: Path | str) -> Path:
     buffer = io.BytesIO()
     with styled():
         figure.savefig(buffer, format=kind, metadata=_METADATA[kind], dpi=200)
-    return write_atomically(path, buffer.getvalue())
-
-
-def write_atomically(path: Path, content: bytes | str) -> Path:
-    """Write a file so that a reader sees the old one or the new one, never a part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    data = content.encode("utf-8") if isinstance(content, str) else content
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    write_atomic(path, buffer.getvalue())
     return path

@@ -31,7 +31,7 @@ class Mark:
 MARKS: Mapping[str, Mark] = {
     "supported": Mark(
         "✓",
-        {"en": "supported", "zh": "支持"},
+        {"en": "supported", "zh": "成立"},
         {
             "en": "the simultaneous interval lies inside the predicted region",
             "zh": "同时置信区间完全落在预测区域之内",
@@ -41,7 +41,7 @@ MARKS: Mapping[str, Mark] = {
     ),
     "refuted": Mark(
         "✗",
-        {"en": "refuted", "zh": "否定"},
+        {"en": "refuted", "zh": "被否定"},
         {"en": "the interval misses the predicted region altogether", "zh": "区间与预测区域完全不相交"},
         "#A63F00",
         "#FBE0CC",
@@ -51,7 +51,7 @@ MARKS: Mapping[str, Mark] = {
         {"en": "conditional", "zh": "有条件"},
         {
             "en": "supported in one part of the grid (or under one reading) and refuted in another",
-            "zh": "在网格的一部分（或一种解读下）得到支持，在另一部分被否定",
+            "zh": "在网格的一部分（或一种解读下）成立，在另一部分被否定",
         },
         "#8A3F70",
         "#F3DFEC",
@@ -107,8 +107,8 @@ MARGIN_MEANING: Text = {
     "en": "margin: distance of the estimate from the nearest edge of the predicted region, in half-widths of its "
     f"interval; above +1 supported, below {MINUS}1 refuted. For a form: the smallest standardised advantage over a "
     "rival. Of a whole grid: the margin closest to the edge.",
-    "zh": f"余量：估计值到预测区域最近边界的距离，以区间半宽为单位；大于 +1 为支持，小于 {MINUS}1 为否定。"
-    "对函数形式：相对竞争律的最小标准化优势。对整个网格：取最接近边界的余量。",
+    "zh": f"余量：估计值到预测区域最近边界的距离，以区间半宽为单位；大于 +1 为成立，小于 {MINUS}1 为被否定。"
+    "对函数形式：相对对手的最小标准化优势。对整个网格：取最接近边界的余量。",
 }
 
 

@@ -1,0 +1,5 @@
+"""``python -m rlaws``."""
+
+from rlaws.cli import main
+
+main()

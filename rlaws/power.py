@@ -1,0 +1,197 @@
+"""Power: what a design would find, by planting laws in its own noise and putting them through the whole verdict.
+
+For every regime point and reading a law is planted, with the noise of a pilot measurement scaled to the full budget:
+the claim's law with its parameters in the predicted region (how often is it supported?), and each rival at its best fit
+(how often is the claim supported although the rival is true?).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rlaws.analysis import Analyst, regimes_of
+from rlaws.claims import Interval, Limit, Outcome, Prediction, Reading
+from rlaws.errors import InputError
+from rlaws.fitting import Fit, FitStatus
+from rlaws.judging import Evidence, describe, judge, quantities, sidak
+from rlaws.measurement import concat
+from rlaws.probes.base import Budget
+from rlaws.resampling import Points
+from rlaws.seeding import generator
+from rlaws.study import Study, regime_of
+
+Array = NDArray[np.float64]
+DRAWS = 150  # replicas of a planted experiment: enough for its interval, cheap enough to plant hundreds
+MOST_POINTS = 12
+
+
+@dataclass(frozen=True, slots=True)
+class PlanRow:
+    """Power of one prediction at one regime point; ``wrong`` is the share of planted rivals called supported."""
+
+    regime: Mapping[str, Any]
+    reading: str
+    prediction: str
+    power: float | None
+    wrong: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a study would cost and find.
+
+    Attributes:
+        study: Its id.
+        cells: Number of cells; ``points`` the number of regime points.
+        seconds: Estimated seconds of one core at the asked budget, from the pilot.
+        rows: Power by regime point and prediction; at most ``MOST_POINTS`` points, evenly chosen.
+    """
+
+    study: str
+    cells: int
+    points: int
+    seconds: float
+    rows: tuple[PlanRow, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values."""
+        return asdict(self)
+
+
+def plan_study(study: Study, *, pilot: float = 0.25, simulations: int = 100) -> Plan:
+    """Return cost and power of a study, spending ``pilot`` of its budget on measuring the noise.
+
+    Args:
+        study: The study.
+        pilot: Share of the budget for the pilot, in (0, 1].
+        simulations: Planted experiments for each regime point and law.
+
+    Raises:
+        InputError: If the pilot's share or the number of simulations is not usable.
+    """
+    if not 0 < pilot <= 1 or simulations < 10:
+        raise InputError(f"plan: pilot = {pilot} must lie in (0, 1] and simulations = {simulations} be at least 10.")
+    small = replace(study, budget=Budget(study.budget.name, study.budget.scale * pilot, max(DRAWS, 200)))
+    began = perf_counter()
+    cells = small.cells()
+    measured = concat([regime_of(small, c.point, c.measure()) for c in cells])
+    seconds = (perf_counter() - began) / pilot
+    analyst = Analyst(study.claim, measured, DRAWS, study.seed)
+    rows = [
+        row
+        for reading in study.claim.readings
+        for row in _reading_rows(analyst, study, reading, np.sqrt(pilot), simulations)
+    ]
+    points = len(measured.regimes())
+    return Plan(study.id, len(cells), points, seconds, tuple(rows))
+
+
+def _reading_rows(
+    analyst: Analyst, study: Study, reading: Reading, shrink: float, simulations: int
+) -> Iterator[PlanRow]:
+    regimes = regimes_of(analyst.measured, reading)
+    chosen = [regimes[i] for i in np.unique(np.linspace(0, len(regimes) - 1, MOST_POINTS).astype(int))]
+    for regime in chosen:
+        for link in study.claim.links or (None,):
+            e = analyst.evidence(reading, regime, link)
+            level = sidak(study.claim.decision.level, len(regimes) * quantities(e))
+            where = dict(regime) if link is None else {**regime, "link": link}
+            for p in reading.predictions:
+                yield _row(analyst, e, p, where, level, shrink, simulations)
+
+
+def _row(
+    analyst: Analyst,
+    e: Evidence,
+    p: Prediction,
+    where: Mapping[str, Any],
+    level: float,
+    shrink: float,
+    simulations: int,
+) -> PlanRow:
+    """Plant the law, and each rival, and count verdicts."""
+    if e.fit.status is not FitStatus.OK:
+        return PlanRow(where, e.reading.id, describe(p), None, None)
+    rng = generator(analyst.seed, "power", sorted(where.items()), e.reading.id, describe(p))
+    power = supported(analyst, e, p, planted(e, p), level, shrink, simulations, rng)
+    wrong = None
+    if e.compared is not None:
+        shares = [
+            supported(analyst, e, p, f.predict(e.points.x, extrapolate=True), level, shrink, simulations, rng)
+            for name, f in e.compared.fits.items()
+            if name != e.reading.law and f.status is FitStatus.OK
+        ]
+        wrong = max(shares, default=None)
+    return PlanRow(where, e.reading.id, describe(p), power, wrong)
+
+
+def planted(e: Evidence, p: Prediction) -> Array:
+    """Return the curve of the claim's law with the predicted parameter in the middle of its region, [X]."""
+    fitted: Fit = e.fit
+    if isinstance(p, Interval | Limit):
+        low, high = p.region()
+        if np.isfinite(low) and np.isfinite(high):
+            theta = fitted.theta.copy()
+            theta[[q.name for q in fitted.params].index(p.param)] = (low + high) / 2
+            fitted = replace(fitted, theta=theta)
+    return fitted.predict(e.points.x, extrapolate=True)
+
+
+def supported(
+    analyst: Analyst,
+    e: Evidence,
+    p: Prediction,
+    truth: Array,
+    level: float,
+    shrink: float,
+    simulations: int,
+    rng: np.random.Generator,
+) -> float:
+    """Return the share of planted experiments in which the prediction is supported.
+
+    Args:
+        analyst: Fits what is planted with the claim's own options.
+        e: Evidence of the pilot: its design points and its noise.
+        p: The prediction.
+        truth: The planted curve at the design points, [X].
+        level: Level of the intervals.
+        shrink: Factor from the pilot's noise to the full budget's.
+        simulations: Number of experiments.
+        rng: Source of the noise.
+    """
+    hits = 0
+    for number in range(simulations):
+        points = _experiment(e, truth, shrink, rng)
+        found = analyst.planted(e, points, number)
+        hits += judge(p, found, level, analyst.claim.decision).outcome is Outcome.SUPPORTED
+    return hits / simulations
+
+
+def _experiment(e: Evidence, truth: Array, shrink: float, rng: np.random.Generator) -> Points:
+    """Return planted points: the truth plus one noise vector of the pilot, with draws of the same noise around it."""
+    if e.points.draws is not None:
+        noise = shrink * (e.points.draws - np.nanmean(e.points.draws, axis=0))
+        y = truth + np.nan_to_num(noise[rng.integers(len(noise))])
+        return replace(e.points, y=y, draws=y + noise[:DRAWS])
+    y = truth.copy()
+    for name in np.unique(e.points.series):
+        rows = np.flatnonzero(e.points.series == name)
+        wobble = _ar1(rows.size, e.fit.noise.sd, e.fit.noise.rho, rng)
+        y[rows] = truth[rows] * np.exp(wobble) if e.fit.scale == "log" else truth[rows] + wobble
+    return replace(e.points, y=y)
+
+
+def _ar1(size: int, sd: float, rho: float, rng: np.random.Generator) -> Array:
+    """Return stationary AR(1) noise of standard deviation sd, [size]."""
+    out = np.empty(size)
+    out[0] = rng.standard_normal()
+    shocks = np.sqrt(1.0 - rho**2) * rng.standard_normal(size)
+    for t in range(1, size):
+        out[t] = rho * out[t - 1] + shocks[t]
+    return np.asarray(sd * out)
