@@ -24,7 +24,8 @@ from rlaws.claims import (
 )
 from rlaws.compare import Comparison, compare
 from rlaws.errors import InputError
-from rlaws.fitting import Fit, fit
+from rlaws.fitted import Fit
+from rlaws.fitting import fit
 from rlaws.judging import Evidence, judge, quantities, sentence, sidak
 from rlaws.laws import law
 from rlaws.measurement import Measurement
@@ -172,7 +173,7 @@ def analyse(
         study=study.id,
         title=study.title,
         rung=study.rung,
-        outcome=over_readings([r.outcome for r in readings]),
+        outcome=over_readings(readings),
         readings=readings,
         grid={k: list(v) for k, v in study.grid.items()},
         seed=study.seed,
@@ -221,6 +222,7 @@ def _reading(analyst: Analyst, reading: Reading, panels: dict[str, dict[str, Any
         reason=sentence(outcome, verdicts, edge),
         margin=_margin(outcome, verdicts),
         points=tuple(verdicts),
+        decides=reading.decides,
         boundary=edge,
         alarms=_alarms(verdicts) if analyst.claim.links else (),
     )

@@ -118,7 +118,7 @@ def _solve_block(weights: Array, n: NDArray[np.int64], c: NDArray[np.int64]) -> 
         damping = np.clip(np.where(better, damping * 0.1, damping * 100.0), 1e-12, 1e9)
         if settled.all():
             break
-    return np.exp(at), settled
+    return np.asarray(np.exp(at)), settled
 
 
 def _moment_start(weights: Array, n: NDArray[np.int64], c: NDArray[np.int64]) -> Array:
@@ -128,7 +128,7 @@ def _moment_start(weights: Array, n: NDArray[np.int64], c: NDArray[np.int64]) ->
     mean = np.clip(weights @ rate / total, 1e-4, 1 - 1e-4)
     var = np.maximum(weights @ rate**2 / total - mean**2, 1e-9)
     strength = np.clip(mean * (1 - mean) / var - 1.0, 0.05, 1e3)
-    return np.log(np.column_stack([mean * strength, (1 - mean) * strength]))
+    return np.asarray(np.log(np.column_stack([mean * strength, (1 - mean) * strength])))
 
 
 def _likelihood(at: Array, tails: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:

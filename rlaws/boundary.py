@@ -8,26 +8,36 @@ from typing import Any
 from rlaws.claims import Outcome, PointVerdict
 
 Side = list[PointVerdict]
+Rule = tuple[str, str, Any]
+Leaf = tuple[list[tuple[Rule, bool]], Side]
 
 
 def boundary(verdicts: Sequence[PointVerdict]) -> dict[str, Any]:
     """Return the boundary between supported and refuted regime points.
 
-    A single rule "setting <= value" or "setting = value" is sought that misplaces the fewest decided points; if none is
-    without error, the better side of the best rule is split once more.
+    A single rule "setting <= value", "setting = value" or "setting between two values" is sought that misplaces the
+    fewest decided points, simpler kinds first; if none is without error, the worse side of the best rule is split once
+    more.
 
     Returns:
         {"axes": settings used, "text": {en, zh}, "errors": decided points on the wrong side}.
     """
     decided = [v for v in verdicts if v.outcome in (Outcome.SUPPORTED, Outcome.REFUTED)]
     errors, rule = _best(decided)
-    if errors == 0 or rule is None:
-        return _told(decided, [rule] if rule else [], errors)
-    inside = [v for v in decided if _holds(rule, v.regime)]
-    outside = [v for v in decided if not _holds(rule, v.regime)]
-    impure = max((inside, outside), key=_minority)
-    more, second = _best(impure)
-    return _told(decided, [rule, second] if second else [rule], errors - _minority(impure) + more)
+    if rule is None:
+        return _told(decided, [([], decided)], errors)
+    leaves = [([(rule, yes)], [v for v in decided if _holds(rule, v.regime) is yes]) for yes in (True, False)]
+    if errors:
+        impure = max(leaves, key=lambda leaf: _minority(leaf[1]))
+        more, second = _best(impure[1])
+        if second is not None and more < _minority(impure[1]):
+            leaves.remove(impure)
+            leaves += [
+                ([*impure[0], (second, yes)], [v for v in impure[1] if _holds(second, v.regime) is yes])
+                for yes in (True, False)
+            ]
+            errors += more - _minority(impure[1])
+    return _told(decided, leaves, errors)
 
 
 def _minority(side: Sequence[PointVerdict]) -> int:
@@ -35,24 +45,29 @@ def _minority(side: Sequence[PointVerdict]) -> int:
     return min(supported, len(side) - supported)
 
 
-def _candidates(side: Sequence[PointVerdict]) -> list[tuple[str, str, Any]]:
+def _candidates(side: Sequence[PointVerdict]) -> list[Rule]:
     """Return all one-setting rules that part the points."""
-    rules: list[tuple[str, str, Any]] = []
+    rules: list[Rule] = []
     for name in side[0].regime if side else ():
         values = {v.regime[name] for v in side}
         if all(isinstance(v, int | float) and not isinstance(v, bool) for v in values):
-            rules += [(name, "<=", v) for v in sorted(values)[:-1]]
+            ordered = sorted(values)
+            rules += [(name, "<=", v) for v in ordered[:-1]]
+            inner = range(1, len(ordered) - 1)
+            rules += [(name, "in", (ordered[i], ordered[j])) for i in inner for j in inner if i <= j]
         else:
             rules += [(name, "=", v) for v in sorted(values, key=str)] if len(values) > 1 else []
     return rules
 
 
-def _holds(rule: tuple[str, str, Any], regime: Mapping[str, Any]) -> bool:
+def _holds(rule: Rule, regime: Mapping[str, Any]) -> bool:
     name, kind, value = rule
+    if kind == "in":
+        return bool(value[0] <= regime[name] <= value[1])
     return bool(regime[name] <= value) if kind == "<=" else bool(regime[name] == value)
 
 
-def _best(side: Sequence[PointVerdict]) -> tuple[int, tuple[str, str, Any] | None]:
+def _best(side: Sequence[PointVerdict]) -> tuple[int, Rule | None]:
     """Return the fewest misplaced points and the rule that does it."""
     scored = [
         (
@@ -64,33 +79,37 @@ def _best(side: Sequence[PointVerdict]) -> tuple[int, tuple[str, str, Any] | Non
     ]
     if not scored:
         return _minority(side), None
-    errors, index = min(scored)
-    return errors, _candidates(side)[index]
+    order = {"<=": 0, "=": 0, "in": 1}
+    rules = _candidates(side)
+    errors, _, index = min((e, order[rules[i][1]], i) for e, i in scored)
+    return errors, rules[index]
 
 
-def _told(decided: Side, rules: Sequence[tuple[str, str, Any]], errors: int) -> dict[str, Any]:
+def _told(decided: Side, leaves: Sequence[Leaf], errors: int) -> dict[str, Any]:
     """Say on which side of the rules the claim holds."""
-    parts: dict[tuple[bool, ...], Side] = {}
-    for v in decided:
-        parts.setdefault(tuple(_holds(r, v.regime) for r in rules), []).append(v)
     holds, fails = [], []
-    for key, side in sorted(parts.items(), reverse=True):
-        words = " and ".join(_words(r, yes, decided) for r, yes in zip(rules, key, strict=True))
+    for path, side in leaves:
+        words = " and ".join(_words(rule, yes, decided) for rule, yes in path)
         supported = sum(v.outcome is Outcome.SUPPORTED for v in side)
         (holds if supported * 2 > len(side) else fails).append(words)
+    holds, fails = [h for h in holds if h], [f for f in fails if f]
     inside, outside = " or ".join(holds) or "(no simple region)", " or ".join(fails) or "(no simple region)"
     en = f"holds where {inside}; fails where {outside}"
     zh = f"成立：{inside}；不成立：{outside}"
     if errors:
         en += f" ({errors} of {len(decided)} decided points lie on the other side)"
         zh += f"（{len(decided)} 个已判定点中有 {errors} 个在另一侧）"
-    return {"axes": list(dict.fromkeys(r[0] for r in rules)), "text": {"en": en, "zh": zh}, "errors": errors}
+    axes = list(dict.fromkeys(rule[0] for path, _ in leaves for rule, _ in path))
+    return {"axes": axes, "text": {"en": en, "zh": zh}, "errors": errors}
 
 
-def _words(rule: tuple[str, str, Any], yes: bool, decided: Sequence[PointVerdict]) -> str:
+def _words(rule: Rule, yes: bool, decided: Sequence[PointVerdict]) -> str:
     name, kind, value = rule
     if kind == "=":
         return f"{name} {'=' if yes else '≠'} {value}"
+    if kind == "in":
+        band = f"{value[0]:g}" if value[0] == value[1] else f"{value[0]:g} to {value[1]:g}"
+        return f"{name} {'=' if yes else '≠'} {band}"
     if yes:
         return f"{name} ≤ {value:g}"
     above = min(v.regime[name] for v in decided if v.regime[name] > value)

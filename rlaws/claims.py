@@ -179,6 +179,7 @@ class Reading:
         where: Regime values that this reading speaks about; empty for all.
         holdout: What is sealed, or None.
         fit: Options of the fit.
+        decides: Whether the claim's own verdict rests on this reading; one that does not is judged and shown beside it.
     """
 
     id: str
@@ -191,6 +192,7 @@ class Reading:
     where: Mapping[str, Any]
     holdout: Holdout | None
     fit: FitOptions
+    decides: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,6 +273,7 @@ class ReadingVerdict:
     reason: Text
     margin: float | None
     points: tuple[PointVerdict, ...]
+    decides: bool = True
     boundary: Mapping[str, Any] | None = None
     alarms: tuple[Text, ...] = ()
 
@@ -313,17 +316,21 @@ def _plain(value: Any) -> Any:
 
 
 # ------------------------------------------------------------------------------------------------ the rule
+MOST = 999.0
+
+
 def margin(estimate: float, interval: tuple[float, float], region: tuple[float, float]) -> float:
     """Distance from the estimate to the region's nearest edge, in half-widths of the interval on that side.
 
-    Above 1 the interval lies inside the region, below -1 it misses it.
+    Above 1 the interval lies inside the region, below -1 it misses it; clipped at ±``MOST``, which an estimate without
+    any scatter has.
     """
     below, above = max(estimate - interval[0], 1e-300), max(interval[1] - estimate, 1e-300)
     if estimate < region[0]:
-        return -(region[0] - estimate) / above
+        return max(-MOST, -(region[0] - estimate) / above)
     if estimate > region[1]:
-        return -(estimate - region[1]) / below
-    return min((estimate - region[0]) / below, (region[1] - estimate) / above)
+        return max(-MOST, -(estimate - region[1]) / below)
+    return min(MOST, (estimate - region[0]) / below, (region[1] - estimate) / above)
 
 
 def by_region(interval: tuple[float, float], region: tuple[float, float]) -> Outcome:
@@ -355,7 +362,6 @@ def over_grid(outcomes: Sequence[Outcome]) -> Outcome:
     return Outcome.UNDECIDED
 
 
-def over_readings(outcomes: Sequence[Outcome]) -> Outcome:
-    """Join the readings of a claim: the claim is conditional on how it is read where readings disagree."""
-    decided = [o for o in outcomes if o not in (Outcome.UNDECIDED, Outcome.INVALID)]
-    return over_grid(decided) if decided else over_grid(outcomes)
+def over_readings(readings: Sequence[ReadingVerdict]) -> Outcome:
+    """Join the deciding readings of a claim as regime points are joined: where readings differ, it depends on them."""
+    return over_grid([r.outcome for r in readings if r.decides])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -95,7 +96,18 @@ def _hydra(verb: str, args: list[str]) -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach _guard instead of Hydra's own printer
     sys.argv = [f"rlaws {verb}", *expand_globs(args)]
     task = {"run": _run, "plan": _plan, "report": _report}[verb]
-    hydra.main(version_base="1.3", config_path="pkg://conf", config_name=verb)(task)()
+    raised: list[RlawsError] = []
+
+    def quietly(cfg: DictConfig) -> None:
+        """Keep our own errors from Hydra, which prints around them; of several jobs the first is shown at the end."""
+        try:
+            task(cfg)
+        except RlawsError as error:
+            raised.append(error)
+
+    hydra.main(version_base="1.3", config_path="pkg://conf", config_name=verb)(quietly)()
+    if raised:
+        raise raised[0]
 
 
 # ------------------------------------------------------------------------------------------------ run
@@ -141,7 +153,17 @@ def _run_values(values: Mapping[str, Any], command: str) -> Finished:
 
 def _stored(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return what of the configuration is stored: all that determines the numbers, no places of this machine."""
-    return {k: v for k, v in values.items() if k not in ("out", "report", "data_dir", "json", "engine")}
+    kept = {k: v for k, v in values.items() if k not in ("out", "report", "data_dir", "json", "engine")}
+    return dict(_finite(kept))
+
+
+def _finite(value: Any) -> Any:
+    """Return a value that JSON can hold: an infinite bound becomes the word inf."""
+    if isinstance(value, Mapping):
+        return {k: _finite(v) for k, v in value.items() if k != "data_dir"}
+    if isinstance(value, list | tuple):
+        return [_finite(v) for v in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _after(finished: Sequence[Finished], values: Mapping[str, Any]) -> None:

@@ -222,7 +222,7 @@ class Fit:
         record = {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "form"}
         record |= {"status": self.status.name, "touched": sorted(self.touched)}
         record |= {"noise": {n: getattr(self.noise, n) for n in ("sd", "power", "rho")}}
-        return json.dumps(_plain(record), allow_nan=False)
+        return json.dumps(plain(record), allow_nan=False)
 
     @classmethod
     def from_json(cls, text: str, form: Law | None = None) -> Fit:
@@ -248,14 +248,14 @@ class Fit:
         return cls(**record, form=form)
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Return a value that JSON can hold; NaN and infinity become null."""
     if isinstance(value, np.ndarray):
-        return _plain(value.tolist())
+        return plain(value.tolist())
     if isinstance(value, Mapping):
-        return {str(k): _plain(v) for k, v in value.items()}
+        return {str(k): plain(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(v) for v in value]
+        return [plain(v) for v in value]
     if isinstance(value, float | np.floating):
         return float(value) if np.isfinite(value) else None
     return value.item() if isinstance(value, np.generic) else value

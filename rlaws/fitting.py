@@ -13,7 +13,7 @@ scatter of that run only; another seed may differ by more, and no number in a si
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -268,8 +268,8 @@ def stderr_of(draws: Array) -> Array:
 class _Best:
     """The best fit: its problem, u [1, free] with loss and factors, and what the starts said.
 
-    ``agreeing`` is the share of starts that reached it, ``others`` [O, free] are the ends of those that converged
-    elsewhere with a loss about as good.
+    ``agreeing`` is the share of starts that reached its loss, ``others`` [O, free] are the ends of all that converged
+    to a loss about as good, wherever they lie.
     """
 
     problem: solver.Problem
@@ -299,7 +299,8 @@ def _best(task: _Task, options: Options, rng: np.random.Generator) -> _Best:
             if delta == problem.delta:
                 break
             problem = problem.with_delta(delta)
-            every = solver.minimise(problem, every.u, max_iter=60, ftol=1e-9, gtol=1e-7)
+            settled = every.u[every.converged] if every.converged.any() else every.u
+            every = solver.minimise(problem, settled, max_iter=60, ftol=1e-9, gtol=1e-7)
             best = _refine(problem, every)
     return _compare_starts(problem, every, best)
 
@@ -323,7 +324,7 @@ def _robust_delta(problem: solver.Problem, best: solver.Solution, weighted: bool
 
 
 def _compare_starts(problem: solver.Problem, every: solver.Solution, best: solver.Solution) -> _Best:
-    """Attach the share of starts that reached the best fit, and the ends of those that settled elsewhere.
+    """Attach the share of starts that reached the best fit, and the ends of all that settled about as low.
 
     Two losses count as equal when n log(loss ratio), twice the difference in log-likelihood, is below 0.01.
     """
@@ -332,9 +333,8 @@ def _compare_starts(problem: solver.Problem, every: solver.Solution, best: solve
     finite = np.isfinite(every.loss)
     excess = np.full(every.loss.shape, np.inf)
     excess[finite] = n * np.log((every.loss[finite] + floor) / (min(best.loss[0], 1e300) + floor))
-    same = finite & (excess < 0.01)
-    elsewhere = finite & ~same & every.converged & (excess < LIKE)
-    return _Best(problem, best, float(same.sum() / max(int(finite.sum()), 1)), every.u[elsewhere])
+    agreeing = float((excess < 0.01).sum() / max(int(finite.sum()), 1))
+    return _Best(problem, best, agreeing, every.u[every.converged & (excess < LIKE)])
 
 
 # ------------------------------------------------------------------------------------------------- noise, draws, status
@@ -358,7 +358,7 @@ class Prepared:
             z = self.best.problem.curve(self.best.solution.u)[0]
         factor = self.best.solution.factor
         if factor is None or self.task.group is None:
-            return z
+            return np.asarray(z)
         own = self.task.group @ factor[0]
         return np.asarray(z + own if self.task.log else z * own)
 
@@ -405,7 +405,7 @@ class Prepared:
             return theta, factors
         problem = task.problem(targets[enough], best.problem.delta, best.problem.typical)
         u0 = np.tile(best.solution.u[0] if start is None else start, (int(enough.sum()), 1))
-        solution = solver.minimise(problem, u0, max_iter=60, ftol=1e-8, gtol=1e-6)
+        solution = solver.minimise(problem, u0, max_iter=60, ftol=1e-7, gtol=1e-6)
         good = np.isfinite(solution.loss)
         rows = np.flatnonzero(enough)[good]
         theta[rows] = task.full(task.bounds.theta(solution.u[good]))
@@ -415,30 +415,35 @@ class Prepared:
 
     def fit(self, replicas: Array) -> Fit:
         """Refit the replicas [B, X] of the responses, judge the fit and pack it."""
-        task, best, points = self.task, self.best, self.points
         theta_draws, factor_draws = self.refit(replicas)
+        status = _status(self, theta_draws, replicas)
+        return replace(self.bare(), draws=theta_draws, group_draws=factor_draws, status=status, noise=_noise(self))
+
+    def bare(self) -> Fit:
+        """Return the fit without draws: best parameters only, its status not yet judged."""
+        task, best, points = self.task, self.best, self.points
         factors = np.full(len(task.group_names), np.nan)
         if best.solution.factor is not None:
             factors = np.exp(best.solution.factor[0]) if task.log else best.solution.factor[0]
         return Fit(
             law=task.form.name,
             theta=task.full(task.bounds.theta(best.solution.u))[0],
-            draws=theta_draws,
-            status=_status(self, theta_draws, replicas),
+            draws=np.empty((0, len(task.form.params))),
+            status=FitStatus.OK,
             starts_agreeing=best.agreeing,
             x_range={r: (float(x.min()), float(x.max())) for r, x in zip(task.form.x, task.x, strict=True)},
             scale="log" if task.log else "linear",
             columns={r: self.columns[r] for r in task.form.x},
             free_scale=self.options.free_scale,
             groups=dict(zip(task.group_names, factors.tolist(), strict=True)),
-            group_draws=factor_draws,
+            group_draws=np.empty((0, factors.size)),
             loss=float(best.solution.loss[0]),
             loss_kind=self.options.loss,
             touched=frozenset(points.ids.tolist()),
             n_points=int(points.y.size),
             clusters=points.clusters,
             resampled="series" if points.draws is None else "clusters",
-            noise=_noise(self),
+            noise=Noise(float("nan")),
             fixed=dict(task.fixed),
             form=task.form,
         )
@@ -556,5 +561,7 @@ def _starts_disagree(task: _Task, best: _Best, draws: Array) -> bool:
     """Tell whether another basin, about as good, lies more than a standard error away."""
     if not len(best.others):
         return False
-    away = np.abs(task.bounds.theta(best.others) - task.bounds.theta(best.solution.u))
-    return bool(np.any(away > np.std(finite_rows(draws)[:, task.free], axis=0) + 1e-12))
+    theta = task.bounds.theta(best.solution.u)
+    away = np.abs(task.bounds.theta(best.others) - theta)
+    spread = np.std(finite_rows(draws)[:, task.free], axis=0)
+    return bool(np.any(away > np.maximum(spread, 1e-3 * np.abs(theta)) + 1e-9))

@@ -29,7 +29,7 @@ from rlaws.claims import (
 )
 from rlaws.compare import Comparison
 from rlaws.errors import InputError
-from rlaws.fitting import Fit, FitStatus, interval_from_draws
+from rlaws.fitted import Fit, FitStatus, interval_from_draws
 from rlaws.resampling import Points
 
 Array = NDArray[np.float64]
@@ -146,8 +146,7 @@ def describe(p: Prediction) -> str:
 def _param(p: Interval | Sign | Limit, e: Evidence, level: float) -> Check:
     """Judge a parameter against its region."""
     estimate = e.fit.value(p.param)
-    column = [q.name for q in e.fit.params].index(p.param)
-    interval = widened(estimate, e.fit.draws[:, column], level, _clusters(e))
+    interval = widened(estimate, e.fit.draws[:, e.fit.index(p.param)], level, _clusters(e))
     if isinstance(p, Sign) and p.sign == "nonzero":
         away = interval[0] > 0 or interval[1] < 0
         size = max(interval[1] - estimate, estimate - interval[0], 1e-300)

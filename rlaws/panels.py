@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from rlaws.claims import Check
 from rlaws.errors import InputError
-from rlaws.fitting import Fit, FitStatus
+from rlaws.fitted import Fit, FitStatus
 from rlaws.judging import Evidence
 from rlaws.laws import law
 from rlaws.measurement import Measurement

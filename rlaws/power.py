@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from rlaws.analysis import Analyst, regimes_of
 from rlaws.claims import Interval, Limit, Outcome, Prediction, Reading
 from rlaws.errors import InputError
-from rlaws.fitting import Fit, FitStatus
+from rlaws.fitted import Fit, FitStatus
 from rlaws.judging import Evidence, describe, judge, quantities, sidak
 from rlaws.measurement import concat
 from rlaws.probes.base import Budget

@@ -13,7 +13,7 @@ from typing import Any
 
 from rlaws.analysis import analyse
 from rlaws.engine import LocalEngine
-from rlaws.errors import CellError, MissingDataError
+from rlaws.errors import CellError, MissingDataError, RlawsError
 from rlaws.measurement import Measurement, concat
 from rlaws.store import RunFolder, digest, unpack
 from rlaws.study import Cell, Study, code_hash, data_files, regime_of
@@ -67,7 +67,8 @@ def run_study(
         tell: Called after every cell.
 
     Raises:
-        RlawsError: If the disk refuses or the configuration is impossible; cells that fail are recorded instead.
+        RlawsError: If the disk refuses or the configuration is impossible; what fails in a cell or in the analysis is
+            recorded instead.
     """
     started = time.time()
     try:
@@ -86,8 +87,11 @@ def run_study(
         problem = _first_error(folder, first, failed, len(cells), command)
         folder.save("manifest.json", {**manifest, "status": "failed", "error": problem})
         return Finished(folder.path, None, problem)
-    measured = collect(study, cells, keys, folder)
-    verdict, panels = analyse(study, measured, manifest["hashes"], command)
+    try:
+        verdict, panels = analyse(study, collect(study, cells, keys, folder), manifest["hashes"], command)
+    except RlawsError as error:
+        folder.save("manifest.json", {**manifest, "status": "failed", "error": str(error)})
+        return Finished(folder.path, None, f"{study.id}: {error}")
     folder.save("panels.json", {"panels": panels})
     folder.save("verdict.json", verdict.to_json())
     folder.save("manifest.json", {**manifest, "status": "done", "wall_s": round(time.time() - started, 3)})

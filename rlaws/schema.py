@@ -60,6 +60,7 @@ class ReadingModel(_Strict):
     domain: dict[str, tuple[float, float]] | None = None
     holdout: HoldoutModel | None = None
     where: dict[str, Any] = Field(default_factory=dict)
+    decides: bool = True
 
 
 class SourceModel(_Strict):
@@ -253,6 +254,7 @@ def _reading(claim: ClaimModel, reading: ReadingModel) -> Reading:
         where=reading.where,
         holdout=Holdout(held.along, held.largest, held.after) if held else None,
         fit=FitOptions(fit.scale, fit.weights, fit.loss, fit.free_scale),
+        decides=reading.decides,
     )
 
 

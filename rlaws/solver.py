@@ -13,7 +13,7 @@ Jacobian is projected off it. Sources: Marquardt 1963; Golub & Pereyra 1973 with
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,29 +24,32 @@ Index = NDArray[np.intp]
 IDENTITY, ABOVE, BELOW, BETWEEN, BETWEEN_LOG = range(5)
 EDGE = 36.0  # expit(-36) = 2e-16: nearer to a bound no double can tell
 BLOCK = 4_000_000  # doubles in the largest temporary array
+PROBE = 0.1  # share of the step at which its bend is measured
+BEND = 0.375  # largest length of the bend's correction, in lengths of the step (half of Transtrum & Sethna's 0.75)
 FACTORS = np.array([0.03, 1.0, 30.0])  # dampings tried side by side in each iteration
+
+
+def _kind(low: float, high: float) -> int:
+    """Return which map a parameter uses."""
+    if np.isfinite(low) and np.isfinite(high):
+        return BETWEEN_LOG if low > 0 and high / low >= 100 else BETWEEN
+    return ABOVE if np.isfinite(low) else BELOW if np.isfinite(high) else IDENTITY
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
     """Bounds of p parameters and the smooth map between theta and the unbounded coordinates u.
 
-    A parameter between two positive bounds a factor of 100 or more apart moves on a log axis.
+    A parameter between two positive bounds a factor of 100 or more apart moves on a log axis. ``kinds`` names the map
+    of each parameter.
     """
 
     low: Array
     high: Array
+    kinds: tuple[int, ...] = field(init=False)
 
-    @property
-    def kinds(self) -> list[int]:
-        """Which map each parameter uses."""
-        out = []
-        for low, high in zip(self.low, self.high, strict=True):
-            if np.isfinite(low) and np.isfinite(high):
-                out.append(BETWEEN_LOG if low > 0 and high / low >= 100 else BETWEEN)
-            else:
-                out.append(ABOVE if np.isfinite(low) else BELOW if np.isfinite(high) else IDENTITY)
-        return out
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "kinds", tuple(_kind(a, b) for a, b in zip(self.low, self.high, strict=True)))
 
     def theta(self, u: Array) -> Array:
         """Map u [..., p] to theta [..., p]."""
@@ -228,27 +231,64 @@ def _project(problem: Problem, j: Array, state: State, weight: Array, index: Ind
     return np.asarray(j - column[:, None, :] * (share @ problem.group.T))
 
 
-def _steps(problem: Problem, j: Array, state: State, damping: Array, index: Index) -> tuple[Array, Array]:
-    """Return trial steps [B, 3, p] for three dampings and the largest cosine between residual and a column [B].
+@dataclass(frozen=True, slots=True, eq=False)
+class _Local:
+    """The quadratic model of a batch around its state, for three dampings each.
+
+    ``jacobian`` [B, p, X] is free of what the factors absorb, ``irls`` [B, X] are the residual's weights, ``size``
+    [B, p] the length of its columns, ``axes`` [B, p, p] and ``stiffness`` [B, 3, p] the eigenvectors and damped
+    eigenvalues of the Hessian in units of size, ``cosine`` [B] the largest cosine between the residual and a column.
+    """
+
+    jacobian: Array
+    irls: Array
+    size: Array
+    axes: Array
+    stiffness: Array
+    cosine: Array
+
+    def solve(self, residual: Array) -> Array:
+        """Return -(damped Hessian)^-1 J^T residual, [B, 3, p], for residuals [B, 3 or 1, X]."""
+        pull = np.einsum("bpx,bdx->bdp", self.jacobian, self.irls[:, None] * residual) / self.size[:, None]
+        along = (pull @ self.axes) / self.stiffness
+        return np.asarray(-(along @ np.swapaxes(self.axes, 1, 2)) / self.size[:, None])
+
+
+def _local(problem: Problem, u: Array, state: State, damping: Array, index: Index) -> _Local:
+    """Build the quadratic model.
 
     Huber's true curvature drops the outliers, which is Newton's step near the minimum; far from it the reweighted
     matrix is safer. The damping blends from one to the other.
     """
     _, irls, curvature = huber(state.residual, problem.delta)
-    blend = np.minimum(damping, 1.0)[:, None]
-    weight = curvature + blend * (irls - curvature)
-    j = _project(problem, j, state, np.maximum(weight, 1e-12), index)
-    gradient = np.einsum("bpx,bx->bp", j, irls * state.residual)
+    weight = np.maximum(curvature + np.minimum(damping, 1.0)[:, None] * (irls - curvature), 1e-12)
+    j = _project(problem, jacobian(problem, u, state, index), state, weight, index)
     hessian = (j * weight[:, None, :]) @ np.swapaxes(j, 1, 2)
-    size = np.sqrt(np.einsum("bpx,bpx,bx->bp", j, j, irls))
-    size = np.maximum(size, 1e-150)
+    size = np.maximum(np.sqrt(np.einsum("bpx,bpx,bx->bp", j, j, irls)), 1e-150)
     power = np.sqrt(np.maximum((irls * state.residual**2).sum(axis=-1), 1e-300))
+    gradient = np.einsum("bpx,bx->bp", j, irls * state.residual)
     cosine = np.max(np.abs(gradient) / (size * power[:, None]), axis=1)
     scaled = hessian / (size[:, :, None] * size[:, None, :])
-    ridge = damping[:, None] * FACTORS + 1e-14
-    matrix = scaled[:, None] + ridge[:, :, None, None] * np.eye(j.shape[1])
-    rhs = np.broadcast_to((gradient / size)[:, None, :, None], (*ridge.shape, j.shape[1], 1))
-    return -np.linalg.solve(matrix, rhs)[..., 0] / size[:, None, :], cosine
+    values, axes = np.linalg.eigh(np.where(np.isfinite(scaled), scaled, 0.0))
+    ridge = damping[:, None] * FACTORS + 1e-15
+    return _Local(j, irls, size, axes, np.maximum(values, 0.0)[:, None] + ridge[:, :, None], cosine)
+
+
+def _steps(problem: Problem, u: Array, state: State, local: _Local, index: Index) -> Array:
+    """Return trial steps [B, 3, p]: the damped step, and half the acceleration along it where that is the smaller.
+
+    The second derivative of the residual along the step costs one more evaluation and carries the step round the bend
+    of a curved valley (geodesic acceleration, Transtrum & Sethna 2012, arXiv 1201.5885).
+    """
+    first = local.solve(state.residual[:, None])
+    probe = evaluate(problem, (u[:, None] + PROBE * first).reshape(-1, u.shape[1]), np.repeat(index, FACTORS.size))
+    ahead = probe.residual.reshape(*first.shape[:2], -1)
+    slope = np.einsum("bpx,bdp->bdx", local.jacobian, first)
+    bend = (2.0 / PROBE) * ((ahead - state.residual[:, None]) / PROBE - slope)
+    second = 0.5 * local.solve(np.where(np.isfinite(bend), bend, 0.0))
+    lengths = [np.linalg.norm(step * local.size[:, None], axis=-1) for step in (first, second)]
+    use = (lengths[1] < BEND * lengths[0]) & np.isfinite(second).all(axis=-1)
+    return np.where(use[..., None], first + second, np.nan)
 
 
 def minimise(problem: Problem, u0: Array, *, max_iter: int = 100, ftol: float = 1e-10, gtol: float = 1e-8) -> Solution:
@@ -303,15 +343,15 @@ def _minimise(problem: Problem, u0: Array, index: Index, max_iter: int, ftol: fl
     bounded = np.array([k != IDENTITY for k in problem.bounds.kinds])
     t, w = problem.rows(index)
     nothing = 1e-28 * np.broadcast_to(((w * t) ** 2).sum(axis=-1), (batch,))
-    damping = np.full(batch, 1e-2 if np.isinf(problem.delta) else 1.0)
+    damping = np.full(batch, 0.1 if np.isinf(problem.delta) else 1.0)
     stalled, converged = np.zeros(batch, dtype=int), np.zeros(batch, dtype=bool)
     active = np.flatnonzero(np.isfinite(state.loss))
     for _ in range(max_iter):
         if not active.size:
             break
         here = _take(state, active)
-        j = jacobian(problem, u[active], here, index[active])
-        move, cosine = _steps(problem, j, here, damping[active], index[active])
+        local = _local(problem, u[active], here, damping[active], index[active])
+        move = _steps(problem, u[active], here, local, index[active])
         move = np.where(bounded, np.clip(move, -6.0, 6.0), move)
         trial = (u[active][:, None, :] + move).reshape(-1, p)
         new = evaluate(problem, trial, np.repeat(index[active], FACTORS.size))
@@ -325,7 +365,7 @@ def _minimise(problem: Problem, u0: Array, index: Index, max_iter: int, ftol: fl
         damping[active] = np.clip(damping[active] * np.where(better, FACTORS[pick], 1e3), 1e-12, 1e15)
         small = gain <= ftol * here.loss
         stalled[active] = np.where(small, stalled[active] + 1, 0)
-        flat = (cosine < gtol) | (state.loss[active] <= nothing[active])
+        flat = (local.cosine < gtol) | (state.loss[active] <= nothing[active])
         done = flat | (stalled[active] >= 3) | (damping[active] >= 1e12)
         converged[active] = done
         active = active[~done]

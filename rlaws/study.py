@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
+import functools
 import hashlib
 import importlib.util
 import itertools
@@ -22,10 +24,6 @@ from rlaws.policy import refuse_unless_able
 from rlaws.probes.base import Budget
 from rlaws.seeding import seed_sequence
 from rlaws.store import digest, pack
-
-# What the numbers of every cell pass through; a change here makes new hashes.
-SHARED = ("estimators", "measurement", "policy", "problems", "rollouts", "seeding")
-PARTS = ("policy", "problems", "probe")
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,23 +160,50 @@ class Cell:
 def code_hash(study: Study) -> str:
     """Return the hash of the source code and data files that the study's numbers depend on.
 
-    The whole package of a simulator or model, the probe's own file, and the core modules every number passes through.
+    The whole package of a simulator or model, and of the core every module that the parts import, directly or not.
     """
     h = hashlib.sha256()
-    root = Path(__file__).parent
-    files = [root / f"{name}.py" for name in SHARED]
-    for spec in study.parts().values():
-        module = str(spec["_target_"]).rpartition(".")[0]
-        found = importlib.util.find_spec(module)
-        if found is None or found.origin is None:
-            raise InputError(f"_target_ '{spec['_target_']}': there is no module '{module}'.")
-        own = Path(found.origin)
-        files += [own] if module.startswith("rlaws.") else sorted(own.parent.rglob("*.py"))
-    for path in dict.fromkeys(files):
+    for path in sorted({p for spec in study.parts().values() for p in _sources(str(spec["_target_"]))}):
         h.update(path.name.encode() + path.read_bytes())
     for path in data_files(study):
         h.update(path.read_bytes())
     return h.hexdigest()[:12]
+
+
+def _sources(target: str) -> frozenset[Path]:
+    """Return the files behind a target."""
+    module = target.rpartition(".")[0]
+    if module.split(".")[0] == "rlaws":
+        return _core_sources(module)
+    own = _file(module).parent
+    files = frozenset(own.rglob("*.py"))
+    return files.union(*(_core_sources(m) for f in files for m in _core_imports(f)))
+
+
+def _file(module: str) -> Path:
+    found = importlib.util.find_spec(module)
+    if found is None or found.origin is None:
+        raise InputError(f"_target_: there is no module '{module}'.")
+    return Path(found.origin)
+
+
+@functools.cache
+def _core_imports(path: Path) -> frozenset[str]:
+    """Return the modules of the core that a file imports."""
+    nodes = [n for n in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(n, ast.ImportFrom)]
+    return frozenset(n.module for n in nodes if n.module and n.module.startswith("rlaws."))
+
+
+@functools.cache
+def _core_sources(module: str) -> frozenset[Path]:
+    """Return the files of a module of the core and of all that it imports from the core."""
+    todo, seen = [module], set()
+    while todo:
+        path = _file(todo.pop())
+        if path not in seen:
+            seen.add(path)
+            todo += _core_imports(path)
+    return frozenset(seen)
 
 
 def data_files(study: Study) -> list[Path]:

@@ -47,6 +47,7 @@ STEPS, STEP_TIES, MOVES, MOVE_TIES, VERIFIER, VERIFIER_TIES, RETURN_NOISE, REWAR
 ROWS = 4  # steps summed together; arrays of steps are padded to a multiple of it
 EVENT_LANES = 65536
 DRAWS = 1024  # exponentials made at a time in the event-driven form
+NEVER, ALWAYS, DRAWN = 0, 1, 2  # kinds of a move: probability 0, 1, or between
 ALL_ONES = np.uint64(0xFFFFFFFFFFFFFFFF)
 _ZERO, _ONE = np.float32(0.0), np.float32(1.0)
 
@@ -66,11 +67,12 @@ class Shape(NamedTuple):
 class Odds(NamedTuple):
     """Thresholds (``split_threshold``) of every Bernoulli variable."""
 
-    wrong_top: np.ndarray  # [L] P(c_t = 0)
+    wrong_levels: np.ndarray  # [L, 2] P(c_t = 0)
     wrong_rest: np.ndarray
-    move_top: np.ndarray  # [3, L] P(z_t = 1 | on track and right), (| on track and wrong), (| off track)
+    move_levels: np.ndarray  # [3, L, 2] P(z_t = 1 | on track and right), (| on track and wrong), (| off track)
     move_rest: np.ndarray
-    verdict_top: np.ndarray  # [2] P(R = 1 | z_L = 1), P(R = 1 | z_L = 0)
+    move_kind: np.ndarray  # int64 [3], NEVER, ALWAYS or DRAWN
+    verdict_levels: np.ndarray  # [2, 2] P(R = 1 | z_L = 1), P(R = 1 | z_L = 0)
     verdict_rest: np.ndarray
     moves: bool  # False: z_t = c_1 ... c_t, no move is drawn
 
@@ -230,19 +232,26 @@ def fill_active(active, n):
 
 
 @kernel
+def copy_words(into, row):
+    """Copy a row of bits (an assignment of slices would compile numba's code for messages about shapes: a second)."""
+    for i in range(WORDS):
+        into[i] = row[i]
+
+
+@kernel
 def draw_moves(scratch, odds, seed, block):
     """Draw P(z_t = 1) bits for the three situations; a probability of 0 or 1 everywhere needs no draw."""
     key = stream_key(seed, MOVES, block)
     tie_key = stream_key(seed, MOVE_TIES, block)
     for k in range(3):
         rows = scratch.moves[k]
-        top, rest = odds.move_top[k], odds.move_rest[k]
-        if rest.max() == 0 and top.max() == 0:
-            rows[:] = uint64(0)
-        elif rest.min() == uint64(1 << 56):
+        levels, rest = odds.move_levels[k], odds.move_rest[k]
+        if odds.move_kind[k] == DRAWN:
+            bernoulli_rows(rows, levels, rest, key, tie_key)
+        elif odds.move_kind[k] == ALWAYS:
             rows[:] = ALL_ONES
         else:
-            bernoulli_rows(rows, top, rest, key, tie_key)
+            rows[:] = uint64(0)
 
 
 @kernel
@@ -254,7 +263,7 @@ def run_states(scratch, odds, states):
         odds: Tells whether anything but c_t moves the state.
         states: uint64 [L, 8] that receives every z_t, or [0, 8] when they are not wanted.
     """
-    z, wrong, length = scratch.state, scratch.wrong, odds.wrong_top.size
+    z, wrong, length = scratch.state, scratch.wrong, odds.wrong_rest.size
     z[:] = ALL_ONES
     stay, forgiven, recovered = scratch.moves[0], scratch.moves[1], scratch.moves[2]
     for t in range(length):
@@ -268,7 +277,7 @@ def run_states(scratch, odds, states):
             for i in range(WORDS):
                 z[i] &= ~w[i]
         if states.shape[0] > 0:
-            states[t, :] = z
+            copy_words(states[t], z)
 
 
 @kernel
@@ -287,13 +296,13 @@ def run_block(scratch, odds, shape, block, n, states):
     fill_active(scratch.active, n)
     wrong = scratch.wrong[: shape.length]
     step_key = stream_key(seed, STEPS, block)
-    bernoulli_rows(wrong, odds.wrong_top, odds.wrong_rest, step_key, stream_key(seed, STEP_TIES, block))
+    bernoulli_rows(wrong, odds.wrong_levels, odds.wrong_rest, step_key, stream_key(seed, STEP_TIES, block))
     if odds.moves:
         draw_moves(scratch, odds, seed, block)
     run_states(scratch, odds, states)
     key = stream_key(seed, VERIFIER, block)
     verdict = scratch.verdict
-    bernoulli_rows(verdict, odds.verdict_top, odds.verdict_rest, key, stream_key(seed, VERIFIER_TIES, block))
+    bernoulli_rows(verdict, odds.verdict_levels, odds.verdict_rest, key, stream_key(seed, VERIFIER_TIES, block))
     for i in range(WORDS):
         z = scratch.state[i]
         scratch.outcome[i] = ((z & verdict[0, i]) | (~z & verdict[1, i])) & scratch.active[i]
@@ -437,14 +446,14 @@ def weigh_noisy_units(first, last, shape, odds, pay, sums, totals):
             unpack_outcome(scratch)
             for j in range(n):
                 totals[unit - first, 2] += returns[j]
-            pair[1, :] = scratch.active
+            copy_words(pair[1], scratch.active)
             key = stream_key(shape.seed, RETURN_NOISE, offset + block)
             for t in range(shape.length - 1, -1, -1):
                 fill_normals(x, scratch.words, key, t * scratch.words.size)
                 for j in range(LANES):
                     returns[j] += pay.noise * x[j]
                 fill_advantages(scratch.advantage, returns, n, shape.group, pay.baseline)
-                pair[0, :] = scratch.wrong[t]
+                copy_words(pair[0], scratch.wrong[t])
                 masked_sums_of_two(pair, 0, scratch.advantage, scratch.sums)
                 for k in range(4):
                     sums[unit - first, t, k] += scratch.sums[k]
@@ -590,5 +599,6 @@ def trace_units(first, last, shape, odds, wrong, states, outcome):
         begin, end, offset = blocks_of(shape, unit)
         for block in range(begin, end):
             run_block(scratch, odds, shape, offset + block, held(shape, block), states[unit - first])
-            wrong[unit - first, :, :] = scratch.wrong[: shape.length]
-            outcome[unit - first, :] = scratch.outcome
+            copy_words(outcome[unit - first], scratch.outcome)
+            for t in range(shape.length):
+                copy_words(wrong[unit - first, t], scratch.wrong[t])

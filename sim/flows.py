@@ -37,6 +37,7 @@ from sim.bernoulli import KnownSuccess, draw_counts, draw_rollouts
 ALGORITHMS = ("pg", "grpo", "npg")
 UNIT = "learning rate x updates"
 NEWTON_STEPS = 60
+_ALWAYS_MIXED = 37.0  # from G min(p, 1-p) = 37 on, a group without the rarer outcome has probability below 2^-53
 _STUCK = 700.0  # beyond |logit| = 700 the success is 0 or 1 to within the smallest double
 
 
@@ -128,9 +129,7 @@ class FlowPolicy:
         """Return n rollouts of every problem."""
         return draw_rollouts(self.success(problems), n, seed)
 
-    def train(
-        self, problems: ProblemSet, times: Sequence[float], seed: np.random.SeedSequence
-    ) -> Iterator[Checkpoint]:
+    def train(self, problems: ProblemSet, times: Sequence[float], seed: np.random.SeedSequence) -> Iterator[Checkpoint]:
         """Yield the policy at each of the rising times, counted from where it stands; nothing is random."""
         for time in rising(times):
             yield Checkpoint(time, UNIT, replace(self, time=self.time + time), {})
@@ -185,9 +184,7 @@ class GroupFlowPolicy:
         """Return n and the number of right ones for every problem before training, each [P]."""
         return draw_counts(self.success(problems), n, seed)
 
-    def train(
-        self, problems: ProblemSet, times: Sequence[float], seed: np.random.SeedSequence
-    ) -> Iterator[Checkpoint]:
+    def train(self, problems: ProblemSet, times: Sequence[float], seed: np.random.SeedSequence) -> Iterator[Checkpoint]:
         """Yield the policy at each of the rising times; every problem is an independent run.
 
         Groups without a right answer, and without a wrong one, are skipped by drawing how many there are in a row.
@@ -199,8 +196,9 @@ class GroupFlowPolicy:
         for time in rising(times):
             done = np.floor(time / self.step + 1e-9)
             while (moving := np.flatnonzero(due <= done)).size:
-                u[moving] += self._move(rng, u[moving])
-                due[moving] += _wait(rng, expit(u[moving]), expit(-u[moving]), self.group)
+                new = u[moving] + self._move(rng, u[moving])
+                u[moving] = new
+                due[moving] += _wait(rng, expit(new), expit(-new), self.group)
             cost = {"samples": int(done) * self.group * len(problems), "updates": int(done)}
             yield Checkpoint(time, UNIT, KnownSuccess.of(expit(u)), cost)
 
@@ -220,9 +218,11 @@ def _wait(rng: np.random.Generator, p: Array, q: Array, group: int) -> Array:
 
     A group is mixed with probability m = 1 - p^G - q^G, and the number is geometric: 1 + floor(log U / log(1 - m)).
     """
+    smaller = np.minimum(p, q)
+    if group * smaller.min() > _ALWAYS_MIXED:
+        return np.ones(p.size)
     with np.errstate(divide="ignore", invalid="ignore"):
         log_rest = np.log(np.exp(group * np.log(p)) + np.exp(group * np.log(q)))
-        smaller = np.minimum(p, q)
         # near p = 0 or 1 the rest is 1 - G min(p, q): its logarithm is taken without the difference
         log_rest = np.where(group * smaller < 1e-8, -group * smaller, log_rest)
         waits = 1.0 + np.floor(np.log1p(-rng.random(p.size)) / log_rest)
@@ -235,6 +235,8 @@ def _mixed_group(rng: np.random.Generator, p: Array, group: int) -> NDArray[np.f
     The first occurrence J has a geometric law cut off at G; the rest is Binomial(G - J, p). A group full of it is
     drawn again.
     """
+    if group * p.min() > _ALWAYS_MIXED:
+        return rng.binomial(group, p).astype(np.float64)
     counts = np.full(p.size, float(group))
     full = np.arange(p.size)
     while full.size:

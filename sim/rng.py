@@ -25,11 +25,11 @@ sixteen numbers and names them at the top of its own kernel file:
 | 80-95 | critic | | 1000+ | tests |
 
 Functions for kernels: ``stream_key``, ``draw`` (64 bits), ``uniform`` (float64 in (0, 1)), ``fill_words``,
-``bernoulli_rows`` (rows of 512 Bernoulli variables as bits), ``fill_exponentials`` and ``fill_normals`` (float32, vectorised).
+``bernoulli_rows`` (rows of 512 Bernoulli variables as bits), ``fill_exponentials`` and ``fill_normals`` (vectorised).
 
 Bernoulli variables are packed 64 to a word and drawn from one random *byte* each. A byte below the threshold's top byte
-decides, one above decides, and the one in 256 that equals it is settled by 56 further bits. The probability is exact to
-2**-64, and most variables cost 8 random bits, which fill the lanes of a vector register eight times as well as 64 would.
+decides, one above decides, and the one in 256 that equals it is settled by a second byte and, if need be, 48 more bits.
+The probability is exact to 2**-64, and most variables cost 8 random bits, of which a vector register holds 64.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ import numpy as np
 from llvmlite import ir
 from numba import types, uint64
 from numba.extending import intrinsic
+from numpy.typing import ArrayLike, NDArray
 
 from sim.jit import kernel
 
@@ -50,7 +51,6 @@ _SPREAD = np.uint64(0xD1342543DE82EF95)
 
 LANES = 512  # Bernoulli variables of a row: eight 64-bit words of bits, drawn from 64 words of random bytes
 WORDS = LANES // 64
-_FULL = 1 << 56
 
 
 def seed_word(seed: int) -> np.uint64:
@@ -68,21 +68,26 @@ def seed_word(seed: int) -> np.uint64:
     return np.uint64(value)
 
 
-def split_threshold(p) -> tuple[np.ndarray, np.ndarray]:
-    """Split probabilities into a top byte and 56 bits, for ``bernoulli_rows``.
+def split_threshold(p: ArrayLike) -> tuple[NDArray[np.uint8], NDArray[np.uint64]]:
+    """Split probabilities into two bytes and 48 bits, for ``bernoulli_rows``.
 
     Returns:
-        ``top`` (uint8) and ``rest`` (uint64, 0 to 2**56) with p = top/2**8 + rest/2**64, exact for every double.
+        ``levels`` (uint8 [..., 2]) and ``rest`` (uint64, 0 to 2**48) with
+        p = levels[..., 0]/2**8 + levels[..., 1]/2**16 + rest/2**64, exact for every double of at least 2**-11.
     """
-    scaled = np.asarray(p, dtype=np.float64) * 256.0
-    top = np.minimum(np.floor(scaled), 255.0)
-    return top.astype(np.uint8), np.rint((scaled - top) * float(_FULL)).astype(np.uint64)
+    first = np.asarray(p, dtype=np.float64) * 256.0
+    top = np.minimum(np.floor(first), 255.0)
+    second = (first - top) * 256.0
+    following = np.minimum(np.floor(second), 255.0)
+    levels = np.stack([top, following], axis=-1).astype(np.uint8)
+    return levels, np.rint((second - following) * 2.0**48).astype(np.uint64)
 
 
 # ---------------------------------------------------------------- words
 @kernel
 def mix64(z):
     """Return the finaliser of splitmix64: a bijection of 64-bit words."""
+    z = uint64(z)
     z = (z ^ (z >> uint64(30))) * _MIX1
     z = (z ^ (z >> uint64(27))) * _MIX2
     return z ^ (z >> uint64(31))
@@ -90,14 +95,17 @@ def mix64(z):
 
 @kernel
 def stream_key(seed, stream, index):
-    """Return the key of a stream: 64 bits from (seed, purpose, unit of work)."""
+    """Return the key of a stream: 64 bits from (seed, purpose, unit of work).
+
+    Called from Python it comes back as a plain integer, which the functions below take as well.
+    """
     return mix64(mix64(mix64(uint64(seed) + GOLD) + uint64(stream) * _SPREAD) + uint64(index) * GOLD)
 
 
 @kernel
 def draw(key, i):
     """Return draw i (from 0) of the stream with this key, 64 bits."""
-    return mix64(key + (uint64(i) + uint64(1)) * GOLD)
+    return mix64(uint64(key) + (uint64(i) + uint64(1)) * GOLD)
 
 
 @kernel
@@ -109,7 +117,7 @@ def uniform(key, i):
 @kernel
 def fill_words(words, key, first):
     """Write draws ``first``, ``first`` + 1, ... of the stream into ``words`` (uint64)."""
-    base = key + (uint64(first) + uint64(1)) * GOLD
+    base = uint64(key) + (uint64(first) + uint64(1)) * GOLD
     for j in range(words.size):
         words[j] = mix64(base + uint64(j) * GOLD)
 
@@ -166,11 +174,11 @@ bytes_equal = _compare_bytes("==")
 
 @kernel
 def settle(ties, rest, key, counter):
-    """Decide the variables whose byte equalled the threshold's: one more draw for each one of ``ties``.
+    """Decide variables that random bytes left open, with one more draw for each one of ``ties``.
 
     Args:
         ties: Bits of the undecided lanes.
-        rest: Low 56 bits of the threshold.
+        rest: Probability that an undecided bit is one, times 2**56.
         key: Key of the stream of ties.
         counter: Number of the first lane of this word.
     """
@@ -183,29 +191,44 @@ def settle(ties, rest, key, counter):
 
 
 @kernel
-def bernoulli_rows(out, tops, rests, key, tie_key):
-    """Fill rows of 512 Bernoulli bits; row t has probability tops[t]/2**8 + rests[t]/2**64.
+def bernoulli_rows(out, levels, rests, key, tie_key):
+    """Fill rows of 512 Bernoulli bits with probabilities from ``split_threshold``, almost without branches.
 
-    Read ``out`` only after this returns: a vector load that follows the narrow stores of its own row stalls.
+    A row has some two ties on the top byte. They are looked up in one second vector of 64 random bytes that the eight
+    words share, which is sound as long as no two ties of the row fall on the same lane of their words; where two do
+    (3 % of the rows), or the second byte ties again (1 %), lanes are settled one by one. Read ``out`` only after this
+    returns: a vector load that follows the narrow stores of its own row stalls.
 
     Args:
         out: uint64 [T, 8], written.
-        tops: uint8 [T], top bytes of the probabilities (``split_threshold``).
-        rests: uint64 [T], their low 56 bits.
+        levels: uint8 [T, 2], top and second byte of the probability.
+        rests: uint64 [T], what is left, times 2**64.
         key: Key of the stream of bytes.
         tie_key: Key of the stream that settles ties.
     """
-    words = np.empty(LANES // 8, np.uint64)
+    words = np.empty(LANES // 8 + 8, np.uint64)
     ties = np.empty(WORDS, np.uint64)
-    for t in range(tops.size):
+    for t in range(rests.size):
         fill_words(words, key, t * words.size)
-        row = out[t]
+        row, top = out[t], levels[t, 0]
+        seen, clash = uint64(0), uint64(0)
         for i in range(WORDS):
-            row[i] = bytes_below(words, i, tops[t])
-            ties[i] = bytes_equal(words, i, tops[t])
-        for i in range(WORDS):
-            if ties[i]:
-                row[i] |= settle(ties[i], rests[t], tie_key, uint64(t * LANES + 64 * i))
+            row[i] = bytes_below(words, i, top)
+            tie = bytes_equal(words, i, top)
+            clash |= seen & tie
+            seen |= tie
+            ties[i] = tie
+        low, again = bytes_below(words, WORDS, levels[t, 1]), bytes_equal(words, WORDS, levels[t, 1])
+        if clash:
+            rest = (uint64(levels[t, 1]) << uint64(48)) + rests[t]
+            for i in range(WORDS):
+                row[i] |= settle(ties[i], rest, tie_key, uint64(t * LANES + 64 * i))
+        else:
+            for i in range(WORDS):
+                row[i] |= ties[i] & low
+            if seen & again:
+                for i in range(WORDS):
+                    row[i] |= settle(ties[i] & again, rests[t] << uint64(8), tie_key, uint64(t * LANES + 64 * i))
 
 
 # ---------------------------------------------------------------- exponential and normal

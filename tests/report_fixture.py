@@ -9,7 +9,17 @@ from typing import Any
 
 import numpy as np
 
-from rlaws.claims import Check, Outcome, PointVerdict, ReadingVerdict, Verdict, by_region, margin, over_grid, over_readings
+from rlaws.claims import (
+    Check,
+    Outcome,
+    PointVerdict,
+    ReadingVerdict,
+    Verdict,
+    by_region,
+    margin,
+    over_grid,
+    over_readings,
+)
 
 REGION = (0.9, 1.1)
 
@@ -48,34 +58,80 @@ def panel(
         law = 0.6 * (1 + 0.7 * i) * fine**-exponent
         grow = 0.06 + 0.03 * np.abs(np.log(fine / 16))
         curve = {
-            "law": "power", "formula": r"y = a\,k^{-b}", "role": "law", "group": group, "x": _round(fine), "y": _round(law),
-            "low": _round(law * np.exp(-grow)), "high": _round(law * np.exp(grow)),
-            "new_low": _round(law * np.exp(-grow - 0.5)), "new_high": _round(law * np.exp(grow + 0.5)), "fitted_to": 128.0,
-        }  # fmt: skip
+            "law": "power",
+            "formula": r"y = a\,k^{-b}",
+            "role": "law",
+            "group": group,
+            "x": _round(fine),
+            "y": _round(law),
+            "low": _round(law * np.exp(-grow)),
+            "high": _round(law * np.exp(grow)),
+            "new_low": _round(law * np.exp(-grow - 0.5)),
+            "new_high": _round(law * np.exp(grow + 0.5)),
+            "fitted_to": 128.0,
+        }
         curves.append(curve)
-        rivals = {"exponential": (r"y = a\,e^{-k/\tau}", 0.6 * np.exp(-fine / 60)), "constant": ("y = c", 0 * fine + 0.08)}
+        rivals = {
+            "exponential": (r"y = a\,e^{-k/\tau}", 0.6 * np.exp(-fine / 60)),
+            "constant": ("y = c", 0 * fine + 0.08),
+        }
         for name, (formula, y) in rivals.items():
-            curves.append({
-                "law": name, "formula": formula, "role": "rival", "group": group, "x": _round(fine),
-                "y": _round(y * (1 + 0.7 * i)), "low": [], "high": [], "new_low": [], "new_high": [], "fitted_to": 128.0,
-            })  # fmt: skip
+            curves.append(
+                {
+                    "law": name,
+                    "formula": formula,
+                    "role": "rival",
+                    "group": group,
+                    "x": _round(fine),
+                    "y": _round(y * (1 + 0.7 * i)),
+                    "low": [],
+                    "high": [],
+                    "new_low": [],
+                    "new_high": [],
+                    "fitted_to": 128.0,
+                }
+            )
     half = 0.05
     return {
-        "key": key, "regime": dict(regime), "regime_units": {"alpha": "1", "beta": "1", "L": "steps"}, "link": None,
-        "readings": list(readings), "law": "power", "formula": r"y = a\,k^{-b}", "source": "folklore", "x": "k", "x_unit": "samples",
-        "response": "failure", "unit": "1", "x_scale": "log", "y_scale": "log", "points": points,
-        "raw": {"x": _round(x), "y": rows}, "held": held, "curves": curves,
+        "key": key,
+        "regime": dict(regime),
+        "regime_units": {"alpha": "1", "beta": "1", "L": "steps"},
+        "link": None,
+        "readings": list(readings),
+        "law": "power",
+        "formula": r"y = a\,k^{-b}",
+        "source": "folklore",
+        "x": "k",
+        "x_unit": "samples",
+        "response": "failure",
+        "unit": "1",
+        "x_scale": "log",
+        "y_scale": "log",
+        "points": points,
+        "raw": {"x": _round(x), "y": rows},
+        "held": held,
+        "curves": curves,
         "params": [
-            {"name": "b", "symbol": "b", "unit": "1", "estimate": exponent, "low": exponent - half, "high": exponent + half, "null": 0.0},
+            {
+                "name": "b",
+                "symbol": "b",
+                "unit": "1",
+                "estimate": exponent,
+                "low": exponent - half,
+                "high": exponent + half,
+                "null": 0.0,
+            },
             {"name": "a", "symbol": "a", "unit": "1", "estimate": 0.6, "low": 0.55, "high": 0.66, "null": None},
         ],
-        "status": "The fit is OK.", "ok": True, "clusters": clusters,
+        "status": "The fit is OK.",
+        "ok": True,
+        "clusters": clusters,
         "scores": [
             {"law": "power", "score": -1.2, "difference": 0.0, "stderr": 0.0, "z": 0.0},
             {"law": "exponential", "score": -3.4, "difference": 2.2, "stderr": 0.4, "z": 5.5},
             {"law": "constant", "score": -9.0, "difference": 7.8, "stderr": None, "z": None},
         ],
-    }  # fmt: skip
+    }
 
 
 def check(exponent: float, half: float = 0.05, power: float | None = 0.93) -> Check:
@@ -129,30 +185,50 @@ def verdict(
     boundary = {"text": {"en": "Supported for alpha ≥ 0.9, refuted below.", "zh": "alpha ≥ 0.9 时支持，更小时否定。"}}
     readings = (
         ReadingVerdict(
-            "exponent", {"en": "the tail exponent is 1.0 ± 0.1", "zh": "尾部指数为 1.0 ± 0.1"}, outcome,
+            "exponent",
+            {"en": "the tail exponent is 1.0 ± 0.1", "zh": "尾部指数为 1.0 ± 0.1"},
+            outcome,
             {"en": f"At {len(first)} regime points: {outcome}.", "zh": f"在 {len(first)} 个工况点上：{outcome}。"},
-            min((c.margin for p in first for c in p.checks if c.margin is not None), key=abs), tuple(first),
+            min((c.margin for p in first for c in p.checks if c.margin is not None), key=abs),
+            tuple(first),
             boundary if outcome == Outcome.CONDITIONAL else None,
-            ({"en": "The sign differs between the links absolute and logit.", "zh": "absolute 与 logit 两种链接下符号不同。"},),
+            (
+                {
+                    "en": "The sign differs between the links absolute and logit.",
+                    "zh": "absolute 与 logit 两种链接下符号不同。",
+                },
+            ),
         ),
         ReadingVerdict(
-            "form", {"en": "a power law and no rival", "zh": "是幂律，且没有竞争律更好"}, Outcome.SUPPORTED,
-            {"en": "The form holds everywhere.", "zh": "该形式处处成立。"}, 2.75, tuple(second),
+            "form",
+            {"en": "a power law and no rival", "zh": "是幂律，且没有竞争律更好"},
+            Outcome.SUPPORTED,
+            {"en": "The form holds everywhere.", "zh": "该形式处处成立。"},
+            2.75,
+            tuple(second),
         ),
-    )  # fmt: skip
+    )
     found = Verdict(
         claim=claim,
-        statement={"en": "With best-of-N the failure probability falls as 1/N", "zh": "使用 best-of-N 时失败概率按 1/N 下降"},
+        statement={
+            "en": "With best-of-N the failure probability falls as 1/N",
+            "zh": "使用 best-of-N 时失败概率按 1/N 下降",
+        },
         source={"cite": "folklore: The Art of Scaling RL digest", "place": "§5.4"},
         study=study or claim.replace(".", "/"),
         title=title or {"en": "Failure against samples", "zh": "失败率与样本数"},
         rung=rung,
-        outcome=over_readings([r.outcome for r in readings]),
+        outcome=over_readings(readings),
         readings=readings,
         grid=dict(grid),
         seed=0,
         budget="quick",
-        cost={"env_steps": 1234567, "flops": {"value": 3.2e12, "unit": "FLOP", "provenance": "derived"}, "seconds": 12.5, "tokens": None},
+        cost={
+            "env_steps": 1234567,
+            "flops": {"value": 3.2e12, "unit": "FLOP", "provenance": "derived"},
+            "seconds": 12.5,
+            "tokens": None,
+        },
         hashes={"run_hash": "3fa9c1d2e4b5a697", "code_hash": "00ab", "config_hash": "77cd"},
         command=f"rlaws run study={study or claim.replace('.', '/')} budget=quick seed=0",
     )
@@ -169,12 +245,25 @@ def _product(values: Sequence[Sequence[Any]]) -> list[tuple[Any, ...]]:
 def manifest(found: Verdict, **changes: Any) -> dict[str, Any]:
     """A manifest that fits a verdict."""
     return {
-        "study": found.study, "claim": found.claim, "rung": found.rung, "seed": 0, "budget": "quick", "run_hash": "3fa9c1d2e4b5a697",
-        "code_hash": "00ab", "config_hash": "77cd", "data": {}, "versions": {"python": "3.11.9", "numpy": "2.4.0", "rlaws": "0.1.0"},
-        "host": {"cpu": "x86-64", "cores": 2}, "command": found.command, "started": "2026-01-01T00:00:00Z",
-        "finished": "2026-01-01T00:00:12Z", "wall_s": 12.5, "cells": {"total": 12, "done": 12, "failed": 0, "reused": 0},
-        "cost": dict(found.cost), **changes,
-    }  # fmt: skip
+        "study": found.study,
+        "claim": found.claim,
+        "rung": found.rung,
+        "seed": 0,
+        "budget": "quick",
+        "run_hash": "3fa9c1d2e4b5a697",
+        "code_hash": "00ab",
+        "config_hash": "77cd",
+        "data": {},
+        "versions": {"python": "3.11.9", "numpy": "2.4.0", "rlaws": "0.1.0"},
+        "host": {"cpu": "x86-64", "cores": 2},
+        "command": found.command,
+        "started": "2026-01-01T00:00:00Z",
+        "finished": "2026-01-01T00:00:12Z",
+        "wall_s": 12.5,
+        "cells": {"total": 12, "done": 12, "failed": 0, "reused": 0},
+        "cost": dict(found.cost),
+        **changes,
+    }
 
 
 def write_run(root: Path, found: Verdict, panels: Sequence[Mapping[str, Any]], **changes: Any) -> Path:
@@ -202,12 +291,19 @@ def mixed(root: Path) -> list[Path]:
     bent = np.repeat([0.3, 0.62, 0.98, 1.02], 3) + np.tile([0.0, 0.005, 0.01], 4)
     bent[5] = 0.88
     folders = [write_run(root, *verdict("search.fail_1_over_n", {"alpha": alpha, "beta": beta}, bent))]
-    folders.append(write_run(root, *verdict("search.fail_1_over_n", {}, np.array([0.99]), "toy", "search/fail_1_over_n_toy")))
-    folders.append(write_run(root, *verdict("search.exponents", {"L": [4, 8, 16, 32]}, np.array([0.5, 0.52, 0.55, 0.6]))))
+    folders.append(
+        write_run(root, *verdict("search.fail_1_over_n", {}, np.array([0.99]), "toy", "search/fail_1_over_n_toy"))
+    )
+    folders.append(
+        write_run(root, *verdict("search.exponents", {"L": [4, 8, 16, 32]}, np.array([0.5, 0.52, 0.55, 0.6])))
+    )
     awkward = verdict(
-        "capacity.selection", {"model": ["<script>alert(1)</script>", "a_b & 100% $x$"]}, np.array([1.0, 1.08]), "llm",
+        "capacity.selection",
+        {"model": ["<script>alert(1)</script>", "a_b & 100% $x$"]},
+        np.array([1.0, 1.08]),
+        "llm",
         title={"en": "<b>Bold</b> & 'quotes'", "zh": "<b>标题</b>"},
-    )  # fmt: skip
+    )
     folders.append(write_run(root, *awkward))
     sentence = "The file runs.csv is not in the data folder; set RLAWS_DATA to where it lies."
     folders.append(write_failed(root, "capacity/size_logs", "capacity.size", status="missing data", error=sentence))

@@ -15,8 +15,8 @@ from rlaws.laws.base import Array, Limit, Param
 _STEP = 0.04
 _NODES = np.arange(-7.0, 7.0 + _STEP / 2, _STEP)
 _V = 3.0 * np.sinh(_NODES)
-_LOG_Q = -np.logaddexp(0.0, -_V)
-_LOG_1MQ = -np.logaddexp(0.0, _V)
+_LOG_Q = -np.logaddexp(0.0, -np.minimum(_V, 600.0))
+_LOG_1MQ = -np.logaddexp(0.0, np.maximum(_V, -600.0))
 _LOG_WEIGHT = np.log(3.0 * _STEP * np.cosh(_NODES))
 
 
@@ -59,9 +59,11 @@ class ScaledBetaMixture:
         alpha, beta, s = (np.atleast_2d(np.asarray(t, dtype=float)) for t in theta)
         x = np.asarray(x, dtype=float)
         log_density = alpha * _LOG_Q + beta * _LOG_1MQ + _LOG_WEIGHT - betaln(alpha, beta)
-        density = np.exp(np.maximum(log_density, -690.0))
+        used = (log_density > -60.0).any(axis=0)
+        density = np.exp(np.maximum(log_density[:, used], -60.0))
+        q, left = (np.exp(np.maximum(v[used], -690.0)) for v in (_LOG_Q, _LOG_1MQ))
         # 1 - s q = (1 - q) + (1 - s) q, without cancellation where s and q are near one
-        log_miss = np.logaddexp(_LOG_1MQ, np.log(np.maximum(1.0 - s, 1e-300)) + _LOG_Q)
-        fail = np.exp(np.maximum(log_miss[:, :, None] * np.ravel(x), -690.0))
+        log_miss = np.where(q < 0.5, np.log1p(-s * np.minimum(q, 0.5)), np.log(left + (1.0 - s) * q))
+        fail = np.exp(np.maximum(log_miss[:, :, None] * np.ravel(x), -600.0))
         y = np.matmul(density[:, None, :], fail)[:, 0, :]
         return np.asarray(y if np.ndim(theta[0]) == 2 else y[0].reshape(x.shape))

@@ -60,8 +60,8 @@ class LearningCurve:
     counts them. Each curve is one autocorrelated series.
 
     With ``anchor`` = m the first m evaluations of a curve are its measured start and no longer responses:
-    ``start_loss`` is their geometric mean loss and ``growth`` the resource over their geometric mean resource. A law that takes both
-    has no level to fit, so it can predict a curve it never saw from the curve's own start.
+    ``start_loss`` is their geometric mean loss and ``growth`` the resource over their geometric mean resource. A law
+    that takes both has no level to fit, so it can predict a curve it never saw from the curve's own start.
 
     Attributes:
         axis: "samples" (prompts used, D) or "flops" (cumulative compute C, in 1e18 FLOP).

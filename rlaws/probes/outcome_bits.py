@@ -18,6 +18,7 @@ from rlaws.rollouts import Rollouts
 
 Array = NDArray[np.float64]
 LONGEST = 12  # 2^L patterns of right and wrong steps are counted
+TRIAL = 64  # a trial ends after this many times the bound
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +27,10 @@ class OutcomeBits:
 
     Two quantities a batch. "information": the mutual information of the outcome and the pattern of right and wrong
     steps, in bits, from their joint counts with the Miller-Madow correction. "effort": rollouts after which, at every
-    step, the right action has the highest mean reward of the V actions and keeps it until the batch ends, over the
-    bound that a rollout gives at most I bits of the L log2(V) to be known; a batch that never gets there counts its
-    full size, which can only make the ratio smaller. The policy must pick each of V actions alike, so that its steps are
+    step, the right action has the highest mean reward of the V actions and keeps it until the trial ends, over the
+    bound that a rollout gives at most I bits of the L log2(V) to be known; the mean of as many trials of 64 times the
+    bound as the batch holds. A trial that never gets there counts its full size, which can only make the ratio smaller.
+    The policy must pick each of V actions alike, so that its steps are
     right with probability 1/V; a wrong step is each of the V-1 wrong actions alike.
 
     Attributes:
@@ -59,9 +61,10 @@ class OutcomeBits:
             for_policy, for_actions = stream.spawn(2)
             right, outcome = _steps(policy.sample(problems, rollouts, for_policy))
             bits = information_bits(right, outcome)
-            taken = effort(right, outcome, np.random.default_rng(for_actions))
-            needed = right.shape[1] * np.log2(_actions(right)) / max(bits, 1e-12)
-            values[batch] = bits, taken / needed
+            bound = right.shape[1] * np.log2(_actions(right)) / max(bits, 1e-12)
+            trial = int(min(rollouts, np.ceil(TRIAL * bound)))
+            taken = effort(right, outcome, trial, np.random.default_rng(for_actions))
+            values[batch] = bits, taken.mean() / bound
         return Measurement(
             columns={
                 "quantity": np.tile(["information", "effort"], self.batches),
@@ -122,25 +125,30 @@ def information_bits(right: NDArray[np.bool_], outcome: NDArray[np.bool_]) -> fl
     return max(0.0, entropy(joint.sum(axis=0)) + entropy(joint.sum(axis=1)) - entropy(joint.ravel()))
 
 
-def effort(right: NDArray[np.bool_], outcome: NDArray[np.bool_], rng: np.random.Generator) -> int:
-    """Return the rollouts after which every step's right action leads by mean reward until the end.
+def effort(
+    right: NDArray[np.bool_], outcome: NDArray[np.bool_], trial: int, rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """Return, for each trial, the rollouts after which every step's right action leads by mean reward until its end.
 
     Args:
         right: Right steps, [M, L]; a wrong step is given one of V-1 wrong actions by ``rng``.
         outcome: Outcomes, [M].
+        trial: Rollouts of a trial; the M rollouts are M // trial independent trials.
         rng: Labels of the wrong actions.
     """
+    trials, length = right.shape[0] // trial, right.shape[1]
     actions = _actions(right)
-    label = np.where(right, 0, rng.integers(1, actions, right.shape))
-    found = np.ones(right.shape[0], dtype=bool)
-    best = np.zeros(right.shape)
+    label = np.where(right, 0, rng.integers(1, actions, right.shape, dtype=np.int8))
+    label = label[: trials * trial].reshape(trials, trial, length)
+    paid = outcome[: trials * trial].reshape(trials, trial, 1)
+    found = np.ones((trials, trial), dtype=bool)
     for action in range(actions):
         taken = label == action
-        count = np.cumsum(taken, axis=0)
-        mean = np.cumsum(taken & outcome[:, None], axis=0) / np.maximum(count, 1)
+        count = np.maximum(np.cumsum(taken, axis=1, dtype=np.int32), 1)
+        mean = np.cumsum(taken & paid, axis=1, dtype=np.int32) / count.astype(np.float32)
         if action == 0:
             best = mean
         else:
-            found &= (mean < best).all(axis=1)
-    wrong = np.flatnonzero(~found)
-    return 1 if wrong.size == 0 else min(int(wrong[-1]) + 2, right.shape[0])
+            found &= (mean < best).all(axis=2)
+    last_wrong = trial - 1 - np.argmax(~found[:, ::-1], axis=1)
+    return np.where(found.all(axis=1), 1, np.minimum(last_wrong + 2, trial)).astype(np.int64)

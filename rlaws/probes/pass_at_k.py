@@ -30,15 +30,17 @@ def carried(failure: Array, least: int) -> NDArray[np.bool_]:
     """Tell at which design points the mean failure rests on enough problems, [X].
 
     The number of problems that carry a mean is (sum f)^2 / sum f^2. Where a handful of hard problems makes up the
-    whole failure, resampling problems says nothing about the hard problems that were not drawn.
+    whole failure, resampling problems says nothing about the hard problems that were not drawn. Everything after the
+    first such point is left out too: once the last hard problem of a sample is solved its failure is again shared by
+    many, but it is the curve of this sample, no longer of the population.
 
     Args:
-        failure: Failure of each problem at each design point, [P, X].
+        failure: Failure of each problem at each design point, in the order in which it falls, [P, X].
         least: Smallest number of problems that a point must rest on.
     """
     total, square = failure.sum(axis=0), (failure**2).sum(axis=0)
     bearers = np.divide(total**2, square, out=np.zeros_like(total), where=square > 0)
-    return np.asarray((bearers >= least) & (total >= FLOOR * failure.shape[0]))
+    return np.asarray(np.logical_and.accumulate((bearers >= least) & (total >= FLOOR * failure.shape[0])))
 
 
 def batches(problems: ProblemSet, batch: int) -> tuple[NDArray[np.str_], NDArray[np.int64]]:

@@ -18,6 +18,8 @@ from rlaws.probes.escape_time import child, log_times, success_rates
 from rlaws.probes.pass_at_k import batches, by_cluster, carried, sample_grid
 from rlaws.problems import ProblemSet, given_or_own
 
+Ints = NDArray[np.int64]
+
 
 @dataclass(frozen=True, slots=True)
 class TailAndTraining:
@@ -78,12 +80,12 @@ class TailAndTraining:
         """
         refuse_unless_able(policy, self.REQUIRES, self.NAME)
         problems = given_or_own(problems, policy, self.NAME)
+        names, cluster = batches(problems, self.batch)
         ks, tail = self._tail(policy, problems, budget, child(seed, 0))
-        times, training, unit, cost = self._training(policy, problems, budget, child(seed, 1))
+        times, training, unit, cost = self._training(policy, problems, cluster, budget, child(seed, 1))
         x = np.concatenate([ks, times])
         kind = np.repeat([0.0, 1.0], [ks.size, times.size])
-        names, cluster = batches(problems, self.batch)
-        sums = by_cluster(np.concatenate([tail, training], axis=1), cluster)
+        sums = np.concatenate([by_cluster(tail, cluster), training], axis=1)
         return Measurement(
             columns={
                 "cluster": np.repeat(names, x.size),
@@ -107,28 +109,34 @@ class TailAndTraining:
         taken, right = counts(policy, problems, budget.of(self.samples, least=self.k_largest), seed)
         ks = sample_grid(self.k_largest, self.per_octave)
         failure = 1.0 - pass_at_k(taken, right, ks)
-        keep = self._reported(failure, "samples")
+        keep = carried(failure, self.least)
+        self._enough(int(keep.sum()), "samples", len(problems))
         return ks[keep].astype(np.float64), failure[:, keep]
 
     def _training(
-        self, policy: Any, problems: ProblemSet, budget: Budget, seed: np.random.SeedSequence
+        self, policy: Any, problems: ProblemSet, cluster: Ints, budget: Budget, seed: np.random.SeedSequence
     ) -> tuple[Array, Array, str, Mapping[str, Any]]:
-        """Return the times [T], the failures [P, T], the unit of time and the cost."""
-        schedule = log_times(self.time_first, self.time_last, self.per_decade)
-        steps = list(policy.train(problems, schedule.tolist(), child(seed, 0)))
-        n = budget.of(self.samples)
-        rates = [success_rates(s.policy, problems, n, child(seed, 1 + i)) for i, s in enumerate(steps)]
-        failure = 1.0 - np.column_stack(rates)
-        keep = self._reported(failure, "training time")
-        times = np.array([s.time for s in steps])
-        return times[keep], failure[:, keep], steps[-1].unit, steps[-1].cost
+        """Return the times [T], the sums of the failures by cluster [C, T], the unit of time and the cost.
 
-    def _reported(self, failure: Array, along: str) -> NDArray[np.bool_]:
-        """Tell which points of a curve enough problems carry, [X]."""
-        keep = carried(failure, self.least)
-        if keep.sum() < 2:
+        Training ends with the first time at which too few problems carry the failure.
+        """
+        schedule = log_times(self.time_first, self.time_last, self.per_decade)
+        times, sums, unit, cost = [], [], "1", {}
+        for i, step in enumerate(policy.train(problems, schedule.tolist(), child(seed, 0))):
+            rates = success_rates(step.policy, problems, budget.of(self.samples), child(seed, 1 + i))
+            failure = 1.0 - rates[:, None]
+            if not carried(failure, self.least)[0]:
+                break
+            times.append(step.time)
+            sums.append(by_cluster(failure, cluster))
+            unit, cost = step.unit, step.cost
+        self._enough(len(times), "training time", len(problems))
+        return np.array(times), np.concatenate(sums, axis=1), unit, cost
+
+    def _enough(self, points: int, along: str, size: int) -> None:
+        """Refuse a curve of fewer than two points."""
+        if points < 2:
             raise InputError(
-                f"tail_and_training: at fewer than two values of the {along} do {self.least} of {failure.shape[0]} "
+                f"tail_and_training: at fewer than two values of the {along} do {self.least} of {size} "
                 "problems carry the failure; give more or harder problems."
             )
-        return keep

@@ -18,7 +18,8 @@ from rlaws.report.words import number, with_unit
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-MOST_RAW = 60
+MOST_RAW = 60  # clusters drawn, fewer where each has many points: beyond it they are a grey field
+MOST_RAW_POINTS = 1000
 MOST_LABELS = 8
 Curve = Mapping[str, Any]
 Numbers = np.ndarray[Any, np.dtype[np.float64]]
@@ -39,7 +40,7 @@ def groups(panel: Mapping[str, Any]) -> list[str]:
     ]
     found = list(dict.fromkeys("" if g is None else str(g) for g in named)) or [""]
     try:
-        return sorted(found, key=float)
+        return sorted(found, key=lambda name: [float(part.rsplit(" = ", 1)[-1]) for part in name.split(", ")])
     except ValueError:
         return found
 
@@ -105,15 +106,13 @@ def _fitted_range(axes: Axes, panel: Mapping[str, Any]) -> None:
 
 
 def fitted_range(panel: Mapping[str, Any]) -> tuple[float | None, float | None]:
-    """Return the smallest fitted x and the largest."""
-    ends = [c["fitted_to"] for c in panel.get("curves") or () if c.get("role") == "law" and c.get("fitted_to")]
+    """Return the smallest fitted x and the largest; (None, None) where all that is drawn was fitted."""
+    laws = [c for c in panel.get("curves") or () if c.get("role") == "law" and c.get("fitted_to") is not None]
     xs = [v for v in (panel.get("points") or {}).get("x") or () if v is not None]
-    if not ends or not xs:
+    beyond = any(v is not None and v > c["fitted_to"] * (1 + 1e-9) for c in laws for v in c.get("x") or ())
+    if not xs or not laws or not (beyond or (panel.get("held") or {}).get("x")):
         return None, None
-    low = min(xs)
-    first = [c.get("fitted_from") for c in panel.get("curves") or () if c.get("role") == "law"]
-    known = [v for v in first if v is not None]
-    return (min(known) if known else low), max(ends)
+    return min(xs), max(c["fitted_to"] for c in laws)
 
 
 def _raw(axes: Axes, panel: Mapping[str, Any], log_x: bool, log_y: bool) -> None:
@@ -122,7 +121,7 @@ def _raw(axes: Axes, panel: Mapping[str, Any], log_x: bool, log_y: bool) -> None
     if not rows:
         return
     x = finite(raw.get("x"), log_x)
-    chosen = [finite(rows[i], log_y) for i in spread(len(rows), MOST_RAW)]
+    chosen = [finite(rows[i], log_y) for i in spread(len(rows), raw_shown(panel))]
     parts = _curves_of_raw(panel, x)
     lines = [np.column_stack([x[part], row[part]]) for row in chosen if len(row) == len(x) for part in parts]
     lines = [line[np.isfinite(line).all(axis=1)] for line in lines]
@@ -132,6 +131,14 @@ def _raw(axes: Axes, panel: Mapping[str, Any], log_x: bool, log_y: bool) -> None
     dots = [line for line in lines if len(line) == 1]
     if dots:
         axes.plot(*np.concatenate(dots).T, ".", color=FAINT, ms=3, alpha=max(alpha, 0.3), zorder=1, mew=0)
+
+
+def raw_shown(panel: Mapping[str, Any]) -> int:
+    """Return how many raw clusters are drawn of a panel."""
+    raw = panel.get("raw") or {}
+    rows = raw.get("y") or ()
+    most = max(12, min(MOST_RAW, MOST_RAW_POINTS // max(len(raw.get("x") or ()), 1)))
+    return min(len(rows), most)
 
 
 def _curves_of_raw(panel: Mapping[str, Any], x: Numbers) -> list[np.ndarray[Any, np.dtype[np.int64]]]:
@@ -231,7 +238,17 @@ def _below(axes: Axes, part: Mapping[str, Numbers], colour: str, log_y: bool) ->
         return
     low = part["x"][np.isfinite(part["y"]) & (part["y"] <= 0)]
     if low.size:
-        axes.plot(low, np.full(low.size, axes.get_ylim()[0]), "v", mfc="white", mec=colour, ms=5, clip_on=False, zorder=6, ls="none")
+        axes.plot(
+            low,
+            np.full(low.size, axes.get_ylim()[0]),
+            "v",
+            mfc="white",
+            mec=colour,
+            ms=5,
+            clip_on=False,
+            zorder=6,
+            ls="none",
+        )
 
 
 def has_below(panel: Mapping[str, Any]) -> bool:
@@ -242,9 +259,15 @@ def has_below(panel: Mapping[str, Any]) -> bool:
 
 def _bars(axes: Axes, part: Mapping[str, Numbers], colour: str, log_y: bool) -> None:
     bottom = axes.get_ylim()[0]
-    low = np.where(part["low"] > 0, part["low"], np.where(np.isnan(part["low"]), np.nan, bottom)) if log_y else part["low"]
+    low = (
+        np.where(part["low"] > 0, part["low"], np.where(np.isnan(part["low"]), np.nan, bottom))
+        if log_y
+        else part["low"]
+    )
     known = np.isfinite(low) & np.isfinite(part["high"])
-    axes.vlines(part["x"][known], low[known], part["high"][known], color=colour, lw=0.9, zorder=5)
+    gap = np.full(int(known.sum()), np.nan)
+    x = np.column_stack([part["x"][known], part["x"][known], gap]).ravel()
+    axes.plot(x, np.column_stack([low[known], part["high"][known], gap]).ravel(), color=colour, lw=0.9, zorder=5)
 
 
 def by_group(part: Mapping[str, Any]) -> list[tuple[str, dict[str, Numbers]]]:
@@ -294,10 +317,10 @@ def _label_groups(
 def group_texts(names: Sequence[str]) -> tuple[str, dict[str, str]]:
     """Return what all groups have in common ("N, alpha") and the short label of each ("1e3, 0.5")."""
     pairs = [[part.split(" = ", 1) for part in name.split(", ")] for name in names]
-    keys = {tuple(p[0] for p in found) if all(len(p) == 2 for p in found) else None for found in pairs}
-    if len(keys) != 1 or None in keys:
+    keys = {tuple(p[0] for p in found) for found in pairs if all(len(p) == 2 for p in found)}
+    if len(keys) != 1 or not all(len(p) == 2 for found in pairs for p in found):
         return "", {name: _short(name) for name in names}
-    title = ", ".join(next(iter(keys)) or ())
+    title = ", ".join(next(iter(keys)))
     labels = {n: _cut(", ".join(_short(p[1]) for p in found)) for n, found in zip(names, pairs, strict=True)}
     return _cut(title), labels
 

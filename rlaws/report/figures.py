@@ -55,8 +55,7 @@ def outcomes(verdict: Mapping[str, Any] | None, key: str) -> list[tuple[str, str
     for reading in (verdict or {}).get("readings") or ():
         for point in reading.get("points") or ():
             if point.get("panel") == key:
-                margins = [c["margin"] for c in point.get("checks") or () if c.get("margin") is not None]
-                found.append((str(reading["id"]), str(point["outcome"]), min(margins, key=abs) if margins else None))
+                found.append((str(reading["id"]), str(point["outcome"]), words.deciding_margin(point)))
     return found
 
 
@@ -68,7 +67,9 @@ def choose(verdict: Any, panels: Sequence[Panel], most: int = 6) -> list[Panel]:
     kinds: dict[Any, list[int]] = {}
     for i, panel in enumerate(panels):
         judged = outcomes(stored, str(panel["key"]))
-        kinds.setdefault((tuple(sorted(r for r, _, _ in judged)), tuple(sorted({o for _, o, _ in judged}))), []).append(i)
+        kinds.setdefault((tuple(sorted(r for r, _, _ in judged)), tuple(sorted({o for _, o, _ in judged}))), []).append(
+            i
+        )
     order = sorted(kinds, key=lambda k: (len(kinds[k]), kinds[k][0]))
     quota = dict.fromkeys(order, 0)
     while sum(quota.values()) < most:
@@ -93,7 +94,10 @@ def heading(panel: Panel, verdict: Mapping[str, Any] | None, width: int) -> list
     if len(judged) > 3:
         found.append(Line(f"and {len(judged) - 3} more readings", GREY))
     if not panel.get("ok", True):
-        found += [Line(plain(p), words.mark("invalid").strong) for p in textwrap.wrap(f"fit: {panel.get('status')}", width + 4)[:2]]
+        found += [
+            Line(plain(p), words.mark("invalid").strong)
+            for p in textwrap.wrap(f"fit: {panel.get('status')}", width + 4)[:2]
+        ]
     found += [Line(_param(p), GREY) for p in (panel.get("params") or ())[:3]]
     return found
 
@@ -105,7 +109,7 @@ def _cut(text: str, width: int) -> str:
 def _param(param: Mapping[str, Any]) -> str:
     unit = str(param.get("unit") or "")
     ends = words.interval((param.get("low"), param.get("high")))
-    tail = f" {unit}" if unit not in ("", "1") else ""
+    tail = f" ({unit})" if unit not in ("", "1") else ""
     sign = symbol(str(param.get("symbol") or "")) or plain(param.get("name"))
     return f"{sign} = {words.number(param.get('estimate'))} {ends}{plain(tail)}"
 
@@ -125,7 +129,9 @@ class Box:
 def _place(figure: Figure, panel: Panel, lines: Sequence[Line], box: Box, looks: Looks) -> Axes:
     """Draw one panel with its heading into a box."""
     wide, tall = figure.get_size_inches()
-    label = textwrap.wrap(words.with_unit(panel.get("response") or "response", panel.get("unit")), int(box.height / 0.062))
+    label = textwrap.wrap(
+        words.with_unit(panel.get("response") or "response", panel.get("unit")), int(box.height / 0.062)
+    )
     label = [*label[:1], _cut(" ".join(label[1:]), int(box.height / 0.062))] if len(label) > 2 else label
     left = 0.56 + 0.14 * len(label)
     right = 0.62 if len(groups(panel)) > 1 else 0.14
@@ -149,14 +155,11 @@ def _place(figure: Figure, panel: Panel, lines: Sequence[Line], box: Box, looks:
     return axes
 
 
-def tile(panel: Panel, verdict: Any, looks: Looks | None = None, width: float = 3.7) -> Figure:
-    """Return one panel with its heading and without a legend, for a grid of tiles on the page."""
-    stored = None if verdict is None else as_mapping(verdict)
+def tile(panel: Panel, looks: Looks | None = None, width: float = 3.7, height: float = 2.55) -> Figure:
+    """Return one panel without heading and legend: on the page both are text beside it, in the reader's language."""
     with styled():
-        lines = heading(panel, stored, int(width * 13))
-        head = LINE * len(lines) + 0.06
-        figure = Figure(figsize=(width, head + 2.55))
-        _place(figure, panel, lines, Box(0.0, 0.0, width, 2.55, head), looks or rival_looks([panel]))
+        figure = Figure(figsize=(width, height))
+        _place(figure, panel, [], Box(0.0, 0.0, width, height, 0.0), looks or rival_looks([panel]))
     return figure
 
 
@@ -234,9 +237,9 @@ def formula_figure(source: str) -> Figure:
         shown = formula(source)
         if not shown.startswith("$"):
             raise InputError(f"'{source}' is not a formula that matplotlib can set.")
-        width, height, depth = extent(shown)
-        scale = 10.0 / 12.0
-        wide, tall = width * scale / 72 + 0.06, (height + depth) * scale / 72 + 0.06
-        figure = Figure(figsize=(max(wide, 0.1), max(tall, 0.1)))
-        figure.text(0.03 / wide, (depth * scale / 72 + 0.03) / tall, shown, fontsize=10, color=INK, va="baseline")
+        width, height, depth = (v / 72 for v in extent(shown))
+        figure = Figure(figsize=(width + 0.08, height + 0.06))
+        figure.text(
+            0.03 / (width + 0.08), (depth + 0.03) / (height + 0.06), shown, fontsize=10, color=INK, va="baseline"
+        )
     return figure

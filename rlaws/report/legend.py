@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from rlaws.report.drawing import MOST_RAW, fitted_range, groups, has_below, rival_looks
+from rlaws.report.drawing import fitted_range, groups, has_below, raw_shown, rival_looks
 from rlaws.report.style import EXTRAPOLATED, FAINT, GREY, INK, LAW, RANGE, STAR, formula, plain
 from rlaws.report.words import Text
 
@@ -35,7 +35,7 @@ def items(panels: Sequence[Mapping[str, Any]]) -> list[Item]:
 
 def _data(panels: Sequence[Mapping[str, Any]]) -> list[Item]:
     found = [Item("points", {"en": "mean and 95 % interval", "zh": "均值与 95% 区间"})]
-    shown = [(min(len(rows), MOST_RAW), p) for p in panels if (rows := (p.get("raw") or {}).get("y"))]
+    shown = [(n, p) for p in panels if (n := raw_shown(p))]
     if shown:
         found.append(Item("raw", _clusters(shown), FAINT))
     if any(has_below(p) for p in panels):
@@ -46,7 +46,7 @@ def _data(panels: Sequence[Mapping[str, Any]]) -> list[Item]:
 def _clusters(shown: Sequence[tuple[int, Mapping[str, Any]]]) -> Text:
     """Return how many clusters are drawn, and of how many where they are more."""
     drawn = [n for n, _ in shown]
-    total = [max(n, int(p.get("clusters") or 0)) for n, p in shown]
+    total = [max(len(p["raw"]["y"]), int(p.get("clusters") or 0)) for _, p in shown]
     if drawn == total:
         return {"en": f"each cluster ({_span(total)})", "zh": f"每个聚类（{_span(total)}）"}
     return {"en": f"{_span(drawn)} of {_span(total)} clusters", "zh": f"{_span(total)} 个聚类中的 {_span(drawn)} 个"}
@@ -85,7 +85,10 @@ def _both(en: str, zh: str) -> Text:
 
 
 def _held(panels: Sequence[Mapping[str, Any]]) -> list[Item]:
-    words = {"predicted": ("held out, predicted", "留出，预测"), "fitted": ("held out, but fitted", "留出，但参与过拟合")}
+    words = {
+        "predicted": ("held out, predicted", "留出，预测"),
+        "fitted": ("held out, but fitted", "留出，但参与过拟合"),
+    }
     labels = dict.fromkeys((p.get("held") or {}).get("label") for p in panels if (p.get("held") or {}).get("x"))
     return [Item("held", _both(*words.get(str(n), ("held out", "留出"))), STAR) for n in labels]
 

@@ -20,6 +20,7 @@ from rlaws.report.drawing import spread
 from rlaws.report.style import GREY, INK, plain, styled
 
 MOST_ROWS = 60
+MOST_LABEL = 58
 Point = Mapping[str, Any]
 Reading = Mapping[str, Any]
 
@@ -88,7 +89,7 @@ def _cell(points: Sequence[Point]) -> _Cell:
         outcome = next(iter(counts))
     else:
         outcome = "conditional" if {"supported", "refuted"} <= set(counts) else "undecided"
-    margins = [c["margin"] for p in points for c in p.get("checks") or () if c.get("margin") is not None]
+    margins = [m for p in points if (m := words.deciding_margin(p)) is not None]
     return _Cell(outcome, min(margins, key=abs) if margins else None, counts)
 
 
@@ -99,13 +100,13 @@ def boundary_text(reading: Reading, language: str = "en") -> str:
         return str(found or "")
     for candidate in (found, *(found.get(k) for k in ("text", "sentence", "reason"))):
         if isinstance(candidate, Mapping) and ("en" in candidate or "zh" in candidate):
-            return words.text(candidate, language)
+            candidate = words.text(candidate, language)
         if isinstance(candidate, str) and candidate:
-            return candidate
+            return candidate[0].upper() + candidate[1:]
     return ""
 
 
-def regime_map(reading: Any, units: Mapping[str, str] | None = None) -> Figure:
+def regime_map(reading: Any, units: Mapping[str, str] | None = None, *, with_words: bool = True) -> Figure:
     """Return the outcome over the two regime columns that tell most about it.
 
     Each cell has icon and margin (the one closest to the edge); a cell that joins points of further columns counts
@@ -114,6 +115,7 @@ def regime_map(reading: Any, units: Mapping[str, str] | None = None) -> Figure:
     Args:
         reading: A ReadingVerdict, or its stored form.
         units: Unit of each regime column.
+        with_words: Whether the outcome and the boundary's sentence stand on the figure (on the page they stand beside).
 
     Raises:
         InputError: No regime column takes two values.
@@ -128,7 +130,7 @@ def regime_map(reading: Any, units: Mapping[str, str] | None = None) -> Figure:
     up = values[names[1]] if len(names) > 1 else [None]
     cells = _cells(points, names)
     with styled():
-        figure, axes, size = _map_frame(reading, names, across, up, units or {})
+        figure, axes, size = _map_frame(reading if with_words else None, names, across, up, units or {})
         found = {}
         for i, x in enumerate(across):
             for j, y in enumerate(up):
@@ -149,35 +151,45 @@ def _cells(points: Sequence[Point], names: Sequence[str]) -> dict[tuple[Any, ...
 
 
 def _map_frame(
-    reading: Reading, names: Sequence[str], across: Sequence[Any], up: Sequence[Any], units: Mapping[str, str]
+    reading: Reading | None, names: Sequence[str], across: Sequence[Any], up: Sequence[Any], units: Mapping[str, str]
 ) -> tuple[Figure, Axes, float]:
+    """Return figure, axes and the width of a cell in inches."""
     size = 0.72 if len(across) <= 9 else max(0.34, 6.5 / len(across))
     height = min(size, 0.6)
-    labels = [words.value(v) for v in up] if len(names) > 1 else [""]
-    left = 0.5 + 0.068 * max(len(label) for label in labels)
-    width = max(left + size * len(across) + 0.2, 4.6)
-    note = boundary_text(reading)
-    lines = textwrap.wrap(note, int(width * 15)) if note else []
-    turned = max(len(words.value(v)) for v in across) * 0.075 > size
-    below = 0.5 + (0.068 * max(len(words.value(v)) for v in across) if turned else 0) + 0.15 * len(lines)
-    tall = height * len(up) + below + 0.34
+    labels = [words.value(v) if len(names) > 1 else "" for v in up]
+    columns = [words.value(v) for v in across]
+    turned = max(map(len, columns)) * 0.075 > size
+    left = 0.5 + 0.068 * max(map(len, labels))
+    width = left + size * len(across) + 0.2
+    width = (
+        max(width, 4.6) if reading else max(width, 0.3 + 0.085 * len(words.with_unit(names[0], units.get(names[0]))))
+    )
+    lines = textwrap.wrap(boundary_text(reading), int(width * 15)) if reading else []
+    below = 0.5 + (0.068 * max(map(len, columns)) if turned else 0) + 0.15 * len(lines)
+    tall = height * len(up) + below + (0.34 if reading else 0.06)
     figure = Figure(figsize=(width, tall))
     axes = figure.add_axes((left / width, below / tall, size * len(across) / width, height * len(up) / tall))
     axes.set(xlim=(-0.5, len(across) - 0.5), ylim=(-0.5, len(up) - 0.5))
-    axes.set_xticks(range(len(across)), [plain(words.value(v)) for v in across], rotation=90 if turned else 0)
-    axes.set_yticks(range(len(up)) if len(names) > 1 else [], [plain(v) for v in labels] if len(names) > 1 else [])
+    axes.set_xticks(range(len(across)), [plain(c) for c in columns], rotation=90 if turned else 0)
+    axes.set_yticks(range(len(up)), [plain(label) for label in labels])
     axes.tick_params(length=0)
     axes.set_xlabel(plain(words.with_unit(names[0], units.get(names[0]))))
     if len(names) > 1:
         axes.set_ylabel(plain(words.with_unit(names[1], units.get(names[1]))))
     for spine in axes.spines.values():
         spine.set_visible(False)
+    if reading:
+        _map_words(figure, reading, lines)
+    return figure, axes, size
+
+
+def _map_words(figure: Figure, reading: Reading, lines: Sequence[str]) -> None:
+    width, tall = figure.get_size_inches()
     mark = words.mark(reading.get("outcome"))
-    figure.text(0.08 / width, 1 - 0.22 / tall, plain(f"{mark.icon} {reading.get('id')}: {mark.word['en']}"),
-                color=mark.strong, weight="bold")  # fmt: skip
+    title = plain(f"{mark.icon} {reading.get('id')}: {mark.word['en']}")
+    figure.text(0.08 / width, 1 - 0.22 / tall, title, color=mark.strong, weight="bold")
     for i, line in enumerate(lines):
         figure.text(0.08 / width, (0.06 + 0.15 * (len(lines) - 1 - i)) / tall, plain(line), color=INK, fontsize=7.5)
-    return figure, axes, size
 
 
 def _draw_cell(axes: Axes, i: int, j: int, cell: _Cell, size: float) -> None:
@@ -188,7 +200,15 @@ def _draw_cell(axes: Axes, i: int, j: int, cell: _Cell, size: float) -> None:
     else:
         below = " ".join(f"{n}{words.mark(o).icon}" for o, n in sorted(cell.counts.items()))
     room = len(below) * 0.062 <= size
-    axes.text(i, j + (0.13 if below and room else 0), mark.icon, color=mark.strong, ha="center", va="center", fontsize=11 if size > 0.5 else 8)
+    axes.text(
+        i,
+        j + (0.13 if below and room else 0),
+        mark.icon,
+        color=mark.strong,
+        ha="center",
+        va="center",
+        fontsize=11 if size > 0.5 else 8,
+    )
     if below and room:
         axes.text(i, j - 0.25, below, color=INK, ha="center", va="center", fontsize=7)
 
@@ -228,15 +248,19 @@ def blocks(readings: Iterable[Reading]) -> list[_Block]:
     """Return the predictions that have an interval at some regime point, each with its rows."""
     found: dict[tuple[str, str], tuple[tuple[float | None, float | None], list[_Row]]] = {}
     for reading in readings:
-        for point in reading.get("points") or ():
+        points = list(reading.get("points") or ())
+        changing = varied(points)
+        for point in points:
             for check in point.get("checks") or ():
                 if check.get("estimate") is None or words.ends(check.get("interval")) == (None, None):
                     continue
                 key = (str(reading.get("id")), str(check.get("prediction")))
                 rows = found.setdefault(key, (words.ends(check.get("region")), []))[1]
                 low, high = words.ends(check.get("interval"))
-                label = words.regime(point.get("regime") or {})
-                rows.append(_Row(label, str(check.get("outcome")), float(check["estimate"]), low, high, check.get("margin")))
+                label = words.regime({k: v for k, v in (point.get("regime") or {}).items() if k in changing})
+                rows.append(
+                    _Row(label, str(check.get("outcome")), float(check["estimate"]), low, high, check.get("margin"))
+                )
     return [
         _Block(f"{reading}: {prediction}", region, [rows[i] for i in spread(len(rows), MOST_ROWS)], len(rows))
         for (reading, prediction), (region, rows) in found.items()
@@ -251,20 +275,43 @@ def forest(verdict: Any) -> Figure:
     """
     found = blocks(_stored(verdict).get("readings") or ())
     if not found:
-        raise InputError("No prediction of this verdict has an interval (forms are judged by held-out scores): no forest.")
-    width, left, right, row = 7.4, 2.55, 1.0, 0.165
+        raise InputError(
+            "No prediction of this verdict has an interval (forms are judged by held-out scores): no forest."
+        )
+    right, row = 0.9, 0.165
+    left = 0.25 + 0.06 * max(min(len(r.label), MOST_LABEL) for b in found for r in b.rows)
+    longest = max(len(b.title) for b in found)
+    width = max(left + 3.9 + right, min(0.075 * longest + 0.3, 8.0))
     heights = [0.42 + row * len(b.rows) + 0.42 for b in found]
     with styled():
         figure = Figure(figsize=(width, sum(heights)))
         top = sum(heights)
         for block, height in zip(found, heights, strict=True):
-            frame = (left / width, (top - height + 0.42) / sum(heights), (width - left - right) / width, row * len(block.rows) / sum(heights))
+            frame = (
+                left / width,
+                (top - height + 0.42) / sum(heights),
+                (width - left - right) / width,
+                row * len(block.rows) / sum(heights),
+            )
             axes = figure.add_axes(frame)
-            title = block.title if block.total == len(block.rows) else f"{block.title} ({len(block.rows)} of {block.total} points)"
-            figure.text(0.08 / width, (top - 0.28) / sum(heights), plain(textwrap.shorten(title, 110, placeholder="…")), weight="bold")
+            title = (
+                block.title
+                if block.total == len(block.rows)
+                else f"{block.title} ({len(block.rows)} of {block.total} points)"
+            )
+            figure.text(
+                0.08 / width,
+                (top - 0.28) / sum(heights),
+                plain(textwrap.shorten(title, 110, placeholder="…")),
+                weight="bold",
+            )
             _forest(axes, block)
             top -= height
     return figure
+
+
+def _cut(label: str) -> str:
+    return label if len(label) <= MOST_LABEL else label[: MOST_LABEL - 1] + "…"
 
 
 def _forest(axes: Axes, block: _Block) -> None:
@@ -273,7 +320,13 @@ def _forest(axes: Axes, block: _Block) -> None:
     low, high = _span(block)
     axes.set_xlim(low, high)
     first, last = block.region
-    axes.axvspan(low if first is None else max(first, low), high if last is None else min(last, high), color="#E4EEDC", lw=0, zorder=0)
+    axes.axvspan(
+        low if first is None else max(first, low),
+        high if last is None else min(last, high),
+        color="#E4EEDC",
+        lw=0,
+        zorder=0,
+    )
     for edge in (first, last):
         if edge is not None and low <= edge <= high:
             axes.axvline(edge, color="#6F8F55", lw=0.8, zorder=1)
@@ -285,8 +338,10 @@ def _forest(axes: Axes, block: _Block) -> None:
         if low <= row.estimate <= high:
             axes.plot([row.estimate], [i], "o", color=mark.strong, ms=3.6, mew=0, zorder=4)
         shown = f"{mark.icon} {words.margin(row.margin)}"
-        axes.annotate(shown, (1, i), (6, 0), ("axes fraction", "data"), textcoords="offset points", va="center", color=mark.strong)
-    axes.set_yticks(range(count), [plain(textwrap.shorten(r.label, 42, placeholder="…")) for r in block.rows], fontsize=7)
+        axes.annotate(
+            shown, (1, i), (6, 0), ("axes fraction", "data"), textcoords="offset points", va="center", color=mark.strong
+        )
+    axes.set_yticks(range(count), [plain(_cut(r.label)) for r in block.rows], fontsize=7)
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
     axes.set_xlabel("estimate and simultaneous interval; shaded: predicted region", color=GREY)

@@ -48,7 +48,7 @@ def limits(core: Sequence[Any], wide: Sequence[Any], log: bool, stretch: float =
 def _usable(values: Sequence[Any], log: bool) -> np.ndarray[Any, np.dtype[np.float64]]:
     found = finite(values, log)
     found = found[np.isfinite(found)]
-    return np.log10(found) if log else found
+    return np.asarray(np.log10(found) if log else found, dtype=float)
 
 
 def log_ticks(low: float, high: float, most: int = 6) -> list[float]:
@@ -60,7 +60,9 @@ def log_ticks(low: float, high: float, most: int = 6) -> list[float]:
         if 2 <= len(inside) <= most:
             return inside
     if last - first <= 1:
-        return [float(t) for t in MaxNLocator(most - 1, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high) if low <= t <= high]
+        return [
+            float(t) for t in MaxNLocator(most - 1, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high) if low <= t <= high
+        ]
     for stride in range(1, last - first + 1):
         inside = [10.0**e for e in range(first, last + 1) if e % stride == 0 and low <= 10.0**e <= high]
         if len(inside) <= most:

@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 import matplotlib as mpl
+from matplotlib.font_manager import FontProperties
 from matplotlib.mathtext import MathTextParser
 
 INK = "#1A1A1A"
@@ -29,9 +30,10 @@ RIVALS: tuple[tuple[str, tuple[float, ...]], ...] = (
 EXTRAPOLATED: tuple[float, ...] = (3.2, 1.6)
 MARKERS = "osD^vP*X"
 
-SETTINGS = {
+FAMILY = ["DejaVu Sans", "Verdana", "Segoe UI", "Arial", "sans-serif"]
+SETTINGS: dict[Any, Any] = {
     "font.family": "sans-serif",
-    "font.sans-serif": ["DejaVu Sans", "Verdana", "Segoe UI", "Arial", "sans-serif"],
+    "font.sans-serif": FAMILY,
     "font.size": 8.0,
     "mathtext.fontset": "dejavusans",
     "axes.spines.top": False,
@@ -59,15 +61,11 @@ SETTINGS = {
     "pdf.fonttype": 42,
 }
 
-GREEK = {
-    rf"\{name}": letter
-    for name, letter in zip(
-        "alpha beta gamma delta epsilon zeta eta theta kappa lambda mu nu xi pi rho sigma tau phi chi psi omega "
-        "Delta Sigma Phi Omega".split(),
-        "αβγδεζηθκλμνξπρστφχψωΔΣΦΩ",
-        strict=True,
-    )
-}
+GREEK_NAMES = (
+    "alpha beta gamma delta epsilon zeta eta theta kappa lambda mu nu xi pi rho sigma tau phi chi psi omega "
+    "Delta Sigma Phi Omega"
+)
+GREEK = {rf"\{name}": letter for name, letter in zip(GREEK_NAMES.split(), "αβγδεζηθκλμνξπρστφχψωΔΣΦΩ", strict=True)}
 SUBSCRIPTS = {str(i): letter for i, letter in enumerate("₀₁₂₃₄₅₆₇₈₉")}
 _PARSER: Any = MathTextParser("path")
 
@@ -82,8 +80,8 @@ def styled() -> Iterator[None]:
 
 
 def extent(shown: str) -> tuple[float, float, float]:
-    """Return width, height and depth of mathtext at 72 dpi and 12 pt, in points."""
-    width, height, depth, *_ = _PARSER.parse(shown, dpi=72)
+    """Return width, height (over the lower edge) and depth of mathtext at 10 pt, in points."""
+    width, height, depth, *_ = _PARSER.parse(shown, dpi=72, prop=FontProperties(size=10))
     return float(width), float(height), float(depth)
 
 
@@ -110,4 +108,6 @@ def symbol(source: str) -> str:
     letter = GREEK.get(name, name)
     if re.fullmatch(r"\w+", letter) and (not index or index in SUBSCRIPTS):
         return letter + SUBSCRIPTS.get(index, "")
+    if re.fullmatch(r"\w+", letter) and re.fullmatch(r"\\?[A-Za-z]\w*", index):
+        return f"{letter}_{GREEK.get(index, index).lstrip(chr(92))}"
     return formula(source)

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rlaws.errors import InputError
-from rlaws.report.style import SETTINGS, styled
+from rlaws.report.style import FAMILY, styled
 from rlaws.store import write_atomic
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-FONTS = ", ".join(f"'{f}'" if " " in f else f for f in SETTINGS["font.sans-serif"])  # type: ignore[attr-defined]
+FONTS = ", ".join(f"'{f}'" if " " in f else f for f in FAMILY)
 _FONT = re.compile(r"font: ((?:(?:italic|oblique|bold|\d{3}) )*)([\d.]+)px [^;\"]*")
 _GEOMETRY = re.compile(r' (d|transform|x|y|width|height)="([^"]*)"')
 _DRAWN = re.compile(r'<path d="([^"]*)"')

@@ -38,7 +38,8 @@ def run_json(run: Run) -> dict[str, Any]:
 # ------------------------------------------------------------------------------------------------ LaTeX
 _SPECIAL = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
-    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
+    "|": r"\textbar{}",
     '"': r"\textquotedbl{}", "−": "$-$", "±": r"$\pm$", "×": r"$\times$", "∝": r"$\propto$", "≤": r"$\leq$",
     "≥": r"$\geq$", "≠": r"$\neq$", "≈": r"$\approx$", "∞": r"$\infty$", "→": r"$\to$", "·": r"$\cdot$", "–": "--",
     "—": "---", "…": r"\ldots{}", "“": "``", "”": "''", "’": "'", "‘": "`", "°": r"$^\circ$", "√": r"$\surd$",
@@ -46,14 +47,11 @@ _SPECIAL = {
     "Φ": r"$\Phi$", "Ω": r"$\Omega$", "Λ": r"$\Lambda$", "Θ": r"$\Theta$", "Π": r"$\Pi$", "Ψ": r"$\Psi$",
     "\n": " ", "\t": " ",
 }  # fmt: skip
-_GREEK = dict(
-    zip(
-        "αβγδεζηθικλμνξπρστυφχψω",
-        "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi pi rho sigma tau upsilon phi chi psi "
-        "omega".split(),
-        strict=True,
-    )
+GREEK_NAMES = (
+    "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi pi rho sigma tau upsilon phi chi "
+    "psi omega"
 )
+_GREEK = dict(zip("αβγδεζηθικλμνξπρστυφχψω", GREEK_NAMES.split(), strict=True))
 _RAISED = {**{c: str(i) for i, c in enumerate("⁰¹²³⁴⁵⁶⁷⁸⁹")}, "⁻": "-", "⁺": "+"}
 _LOWERED = {c: str(i) for i, c in enumerate("₀₁₂₃₄₅₆₇₈₉")}
 
@@ -105,6 +103,7 @@ def _latex_rows(run: Run) -> list[str]:
     for i, reading in enumerate(run.readings):
         says = escape(words.text(reading.get("text"), "en") or reading.get("id"))
         outcome = escape(words.mark(reading.get("outcome")).word["en"])
+        says += " (beside the verdict)" if reading.get("decides") is False else ""
         name = (first, rung) if i == 0 else ("", "")
         rows.append(rf"{name[0]} & {name[1]} & {says} & {outcome} & {escape(words.margin(reading.get('margin')))} \\")
     return rows
@@ -135,10 +134,13 @@ def statement(runs: list[Run]) -> Mapping[str, str]:
 def _markdown(run: Run, language: str) -> str:
     if not run.readings:
         return _word(run.outcome, language)
-    return "<br>".join(
-        f"{plain_markdown(str(r.get('id')))}: {_word(r.get('outcome'), language)} ({words.margin(r.get('margin'))})"
-        for r in run.readings
-    )
+    return "<br>".join(_markdown_reading(r, language) for r in run.readings)
+
+
+def _markdown_reading(reading: Mapping[str, Any], language: str) -> str:
+    name, margin = plain_markdown(str(reading.get("id"))), words.margin(reading.get("margin"))
+    line = f"{name}: {_word(reading.get('outcome'), language)} ({margin})"
+    return f"*{line}*" if reading.get("decides") is False else line
 
 
 def _word(outcome: object, language: str) -> str:

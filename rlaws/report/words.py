@@ -185,19 +185,33 @@ def value(item: object) -> str:
 
 
 def regime(point: Mapping[str, Any], units: Mapping[str, str] | None = None) -> str:
-    """Return "alpha = 0.3 · L = 16 steps"; "whole grid" where there is only one point."""
+    """Return "alpha = 0.3 · L = 16 [steps]", or "single regime point"."""
     units = units or {}
     parts = []
     for name, item in point.items():
         unit = str(units.get(name) or "")
-        parts.append(f"{name} = {value(item)}" + (f" {unit}" if unit not in ("", "1") else ""))
+        parts.append(f"{name} = {value(item)}" + (f" [{unit}]" if unit not in ("", "1") else ""))
     return " · ".join(parts) or "single regime point"
 
 
 def short_hash(hashes: Mapping[str, Any] | None) -> str:
-    """Return the first 10 characters of the run's hash."""
+    """Return the first 12 characters of the run's hash."""
     found = hashes or {}
     for name in ("run_hash", "run", "config_hash", "config"):
         if found.get(name):
-            return str(found[name])[:10]
+            return str(found[name])[:12]
     return "–"
+
+
+def deciding_margin(point: Mapping[str, Any]) -> float | None:
+    """Return the margin of the check that decides a regime point.
+
+    Of the checks with the point's own outcome: the lowest where it is supported or refuted, the one nearest to the
+    edge where it is open.
+    """
+    checks = point.get("checks") or ()
+    own = [c for c in checks if c.get("outcome") == point.get("outcome")] or checks
+    margins = [float(c["margin"]) for c in own if c.get("margin") is not None]
+    if not margins:
+        return None
+    return min(margins, key=abs) if point.get("outcome") not in ("supported", "refuted") else min(margins)

@@ -46,9 +46,7 @@ def escape_asymptote(algorithm: str, gap: float, p0: ArrayLike) -> Array:
 def late_failure(algorithm: str, gap: float, p0: float, time: ArrayLike) -> Array:
     """Leading term of 1 - p at the end of learning: 1/(2 gap t), t^-2, (1-p0)/p0 exp(-gap t)."""
     t = np.asarray(time, dtype=np.float64)
-    return np.asarray(
-        {"pg": 0.5 / (gap * t), "grpo": t**-2.0, "npg": (1 - p0) / p0 * np.exp(-gap * t)}[algorithm]
-    )
+    return np.asarray({"pg": 0.5 / (gap * t), "grpo": t**-2.0, "npg": (1 - p0) / p0 * np.exp(-gap * t)}[algorithm])
 
 
 def unsolved_exponent(algorithm: str, alpha: float) -> float:

@@ -1,0 +1,1 @@
+"""Closed forms, written from the mathematics and never from a kernel."""
