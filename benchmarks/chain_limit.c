@@ -224,7 +224,7 @@ static void unpack_outcome(Block *b) {
 static inline __mmask16 lanes_of(const uint64_t *row, int j) { return ((const __mmask16 *)row)[j]; }
 #endif
 
-static void masked_sums(const uint64_t *rows, int count, const float *values, double *out, int stride) {
+static inline __attribute__((always_inline)) void masked_sums(const uint64_t *rows, int count, const float *values, double *out, int stride) {
 #ifdef __AVX512BW__
     __m512 x[ROWS], y[ROWS];
     for (int k = 0; k < count; k++) x[k] = y[k] = _mm512_setzero_ps();

@@ -15,29 +15,37 @@ Leaf = tuple[list[tuple[Rule, bool]], Side]
 def boundary(verdicts: Sequence[PointVerdict]) -> dict[str, Any]:
     """Return the boundary between supported and refuted regime points.
 
-    A single rule "setting <= value", "setting = value" or "setting between two values" is sought that misplaces the
-    fewest decided points, simpler kinds first; if none is without error, the worse side of the best rule is split once
-    more.
+    The rules are "setting <= value", "setting = value" and "setting between two values". One rule that misplaces no
+    decided point is taken if there is one, simpler kinds first; else the pair of rules, the second inside one side of
+    the first, that misplaces fewest.
 
     Returns:
         {"axes": settings used, "text": {en, zh}, "errors": decided points on the wrong side}.
     """
     decided = [v for v in verdicts if v.outcome in (Outcome.SUPPORTED, Outcome.REFUTED)]
-    errors, rule = _best(decided)
-    if rule is None:
-        return _told(decided, [([], decided)], errors)
-    leaves = [([(rule, yes)], [v for v in decided if _holds(rule, v.regime) is yes]) for yes in (True, False)]
-    if errors:
-        impure = max(leaves, key=lambda leaf: _minority(leaf[1]))
-        more, second = _best(impure[1])
-        if second is not None and more < _minority(impure[1]):
-            leaves.remove(impure)
-            leaves += [
-                ([*impure[0], (second, yes)], [v for v in impure[1] if _holds(second, v.regime) is yes])
-                for yes in (True, False)
-            ]
-            errors += more - _minority(impure[1])
+    options = [_split(decided, rule) for rule in _candidates(decided)]
+    errors, leaves = min(options, key=lambda o: (o[0], len(o[1])), default=(_minority(decided), [([], decided)]))
     return _told(decided, leaves, errors)
+
+
+def _split(side: Side, rule: Rule) -> tuple[int, list[Leaf]]:
+    """Return the errors and leaves of a rule, with its worse side split once more where that helps."""
+    leaves: list[Leaf] = [([(rule, yes)], [v for v in side if _holds(rule, v.regime) is yes]) for yes in (True, False)]
+    path, impure = max(leaves, key=lambda leaf: _minority(leaf[1]))
+    errors = sum(_minority(s) for _, s in leaves)
+    cuts = []
+    for second in _candidates(impure):
+        inside = [v for v in impure if _holds(second, v.regime)]
+        outside = [v for v in impure if not _holds(second, v.regime)]
+        cuts.append((_minority(inside) + _minority(outside), second, inside, outside))
+    if not errors or not cuts:
+        return errors, leaves
+    more, second, inside, outside = min(cuts, key=lambda c: c[0])
+    if more >= _minority(impure):
+        return errors, leaves
+    kept = [leaf for leaf in leaves if leaf[1] is not impure]
+    split = [([*path, (second, True)], inside), ([*path, (second, False)], outside)]
+    return errors - _minority(impure) + more, [*kept, *split]
 
 
 def _minority(side: Sequence[PointVerdict]) -> int:
@@ -46,18 +54,19 @@ def _minority(side: Sequence[PointVerdict]) -> int:
 
 
 def _candidates(side: Sequence[PointVerdict]) -> list[Rule]:
-    """Return all one-setting rules that part the points."""
+    """Return all one-setting rules that part the points, bands last."""
     rules: list[Rule] = []
+    bands: list[Rule] = []
     for name in side[0].regime if side else ():
         values = {v.regime[name] for v in side}
         if all(isinstance(v, int | float) and not isinstance(v, bool) for v in values):
             ordered = sorted(values)
             rules += [(name, "<=", v) for v in ordered[:-1]]
             inner = range(1, len(ordered) - 1)
-            rules += [(name, "in", (ordered[i], ordered[j])) for i in inner for j in inner if i <= j]
+            bands += [(name, "in", (ordered[i], ordered[j])) for i in inner for j in inner if i <= j]
         else:
             rules += [(name, "=", v) for v in sorted(values, key=str)] if len(values) > 1 else []
-    return rules
+    return rules + bands
 
 
 def _holds(rule: Rule, regime: Mapping[str, Any]) -> bool:
@@ -67,27 +76,10 @@ def _holds(rule: Rule, regime: Mapping[str, Any]) -> bool:
     return bool(regime[name] <= value) if kind == "<=" else bool(regime[name] == value)
 
 
-def _best(side: Sequence[PointVerdict]) -> tuple[int, Rule | None]:
-    """Return the fewest misplaced points and the rule that does it."""
-    scored = [
-        (
-            _minority([v for v in side if _holds(r, v.regime)])
-            + _minority([v for v in side if not _holds(r, v.regime)]),
-            i,
-        )
-        for i, r in enumerate(_candidates(side))
-    ]
-    if not scored:
-        return _minority(side), None
-    order = {"<=": 0, "=": 0, "in": 1}
-    rules = _candidates(side)
-    errors, _, index = min((e, order[rules[i][1]], i) for e, i in scored)
-    return errors, rules[index]
-
-
 def _told(decided: Side, leaves: Sequence[Leaf], errors: int) -> dict[str, Any]:
     """Say on which side of the rules the claim holds."""
-    holds, fails = [], []
+    holds: list[str] = []
+    fails: list[str] = []
     for path, side in leaves:
         words = " and ".join(_words(rule, yes, decided) for rule, yes in path)
         supported = sum(v.outcome is Outcome.SUPPORTED for v in side)

@@ -144,14 +144,19 @@ class Solution:
     converged: NDArray[np.bool_]
 
 
-def huber(r: Array, delta: float) -> tuple[Array, Array, Array]:
-    """Return rho(r), its IRLS weight psi(r) / r and its curvature psi'(r) for residuals of any shape."""
+def huber(r: Array, delta: float) -> Array:
+    """Return Huber's loss of residuals of any shape."""
     size = np.abs(r)
-    inside = size <= delta
+    inside = np.minimum(size, delta)
+    return np.asarray(inside * (size - 0.5 * inside))
+
+
+def huber_weights(r: Array, delta: float) -> tuple[Array, Array]:
+    """Return the loss's reweighting psi(r) / r and its curvature psi'(r)."""
     if np.isinf(delta):
-        return 0.5 * r * r, np.ones_like(r), np.ones_like(r)
-    rho = np.where(inside, 0.5 * r * r, delta * (size - 0.5 * delta))
-    return rho, np.where(inside, 1.0, delta / np.maximum(size, 1e-300)), inside.astype(float)
+        return np.ones_like(r), np.ones_like(r)
+    size = np.abs(r)
+    return delta / np.maximum(size, delta), (size <= delta).astype(float)
 
 
 def _profile(problem: Problem, d: Array, q: Array, w: Array) -> Array:
@@ -167,7 +172,7 @@ def _profile(problem: Problem, d: Array, q: Array, w: Array) -> Array:
         return np.asarray(m)
     for step in range(12):
         r = w * (d - (m @ group.T) * q)
-        _, irls, curvature = huber(r, problem.delta)
+        irls, curvature = huber_weights(r, problem.delta)
         slope = (w * q * irls * r) @ group
         safe = (w * w * q * q * irls) @ group
         newton = (w * w * q * q * curvature) @ group
@@ -190,7 +195,7 @@ def evaluate(problem: Problem, u: Array, index: Index) -> State:
         factor = _profile(problem, d, q, w)
         r = w * (d - (factor @ problem.group.T) * q)
     r = np.where(w > 0, r, 0.0)
-    loss = huber(r, problem.delta)[0].sum(axis=-1)
+    loss = huber(r, problem.delta).sum(axis=-1)
     return State(r, np.where(np.isfinite(loss), loss, np.inf), factor, z)
 
 
@@ -260,7 +265,7 @@ def _local(problem: Problem, u: Array, state: State, damping: Array, index: Inde
     Huber's true curvature drops the outliers, which is Newton's step near the minimum; far from it the reweighted
     matrix is safer. The damping blends from one to the other.
     """
-    _, irls, curvature = huber(state.residual, problem.delta)
+    irls, curvature = huber_weights(state.residual, problem.delta)
     weight = np.maximum(curvature + np.minimum(damping, 1.0)[:, None] * (irls - curvature), 1e-12)
     j = _project(problem, jacobian(problem, u, state, index), state, weight, index)
     hessian = (j * weight[:, None, :]) @ np.swapaxes(j, 1, 2)

@@ -225,10 +225,11 @@ def _rival(axes: Axes, curve: Curve, looks: Mapping[str, Any], log_y: bool, seve
 
 def _points(axes: Axes, panel: Mapping[str, Any], looks: Mapping[str, tuple[str, str]], log_y: bool) -> None:
     points = panel.get("points") or {}
+    size = 3.6 if len(points.get("x") or ()) <= 100 else 2.2
     for name, part in by_group(points):
         colour, marker = looks.get(name, (INK, "o"))
         _bars(axes, part, colour, log_y)
-        axes.plot(part["x"], finite(part["y"], log_y), marker, color=colour, ms=3.6, mew=0, zorder=5, ls="none")
+        axes.plot(part["x"], finite(part["y"], log_y), marker, color=colour, ms=size, mew=0, zorder=5, ls="none")
         _below(axes, part, colour, log_y)
 
 
@@ -285,10 +286,11 @@ def by_group(part: Mapping[str, Any]) -> list[tuple[str, dict[str, Numbers]]]:
 
 def _held(axes: Axes, panel: Mapping[str, Any], looks: Mapping[str, tuple[str, str]], log_y: bool) -> None:
     several = len(looks) > 1
+    size, width = (10, 0.9) if len((panel.get("held") or {}).get("x") or ()) <= 30 else (5, 0.5)
     for name, part in by_group(panel.get("held") or {}):
         edge = looks.get(name, (INK, "o"))[0] if several else INK
         _bars(axes, part, edge, log_y)
-        axes.plot(part["x"], finite(part["y"], log_y), "*", mfc=STAR, mec=edge, mew=0.9, ms=10, zorder=6, ls="none")
+        axes.plot(part["x"], finite(part["y"], log_y), "*", mfc=STAR, mec=edge, mew=width, ms=size, zorder=6, ls="none")
 
 
 def _label_groups(
@@ -305,18 +307,29 @@ def _label_groups(
     shown = [shown[i] for i in spread(len(shown), MOST_LABELS)] if shown else []
     to_axes = axes.transData + axes.transAxes.inverted()
     wanted = [float(to_axes.transform((axes.get_xlim()[1], last[n]))[1]) for n in shown]
-    title, labels = group_texts(shown)
+    title, labels = group_texts(names)
     for name, height in zip(shown, apart(wanted, 0.075, 0.02, 0.94), strict=True):
         axes.text(
             1.02, height, plain(labels[name]), color=looks[name][0], transform=axes.transAxes, va="center", fontsize=7
         )
     if title:
-        axes.text(1.02, 1.02, plain(title), color=GREY, transform=axes.transAxes, va="center", fontsize=7)
+        axes.text(1.02, 1.02, plain(title), color=GREY, transform=axes.transAxes, va="bottom", fontsize=7)
+
+
+def room_for_groups(panel: Mapping[str, Any]) -> float:
+    """Return the inches that the group labels need right of the axes; 0 for a single curve."""
+    names = groups(panel)
+    if len(names) == 1:
+        return 0.0
+    title, labels = group_texts(names)
+    return 0.12 + 0.063 * max(len(title), *map(len, labels.values()))
 
 
 def group_texts(names: Sequence[str]) -> tuple[str, dict[str, str]]:
     """Return what all groups have in common ("N, alpha") and the short label of each ("1e3, 0.5")."""
     pairs = [[part.split(" = ", 1) for part in name.split(", ")] for name in names]
+    if len({str(found[0]) for found in pairs}) == len(names):
+        pairs = [found[:1] for found in pairs]  # the first setting tells the curves apart
     keys = {tuple(p[0] for p in found) for found in pairs if all(len(p) == 2 for p in found)}
     if len(keys) != 1 or not all(len(p) == 2 for found in pairs for p in found):
         return "", {name: _short(name) for name in names}

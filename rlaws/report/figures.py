@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 
 from rlaws.errors import InputError
 from rlaws.report import legend, words
-from rlaws.report.drawing import draw, groups, rival_looks, spread
+from rlaws.report.drawing import draw, rival_looks, room_for_groups, spread
 from rlaws.report.maps import forest, regime_map
 from rlaws.report.style import GREY, INK, extent, formula, plain, styled, symbol
 from rlaws.report.svg import inline, save
@@ -134,7 +134,8 @@ def _place(figure: Figure, panel: Panel, lines: Sequence[Line], box: Box, looks:
     )
     label = [*label[:1], _cut(" ".join(label[1:]), int(box.height / 0.062))] if len(label) > 2 else label
     left = 0.56 + 0.14 * len(label)
-    right = 0.62 if len(groups(panel)) > 1 else 0.14
+    groups = room_for_groups(panel)
+    right, above = (groups, 0.24) if groups else (0.14, 0.08)
     below = 0.42
     bottom = tall - box.top - box.heading - box.height
     axes = figure.add_axes(
@@ -142,7 +143,7 @@ def _place(figure: Figure, panel: Panel, lines: Sequence[Line], box: Box, looks:
             (box.left + left) / wide,
             (bottom + below) / tall,
             (box.width - left - right) / wide,
-            (box.height - below - 0.08) / tall,
+            (box.height - below - above) / tall,
         )
     )
     draw(axes, panel, looks)

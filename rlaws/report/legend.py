@@ -34,7 +34,10 @@ def items(panels: Sequence[Mapping[str, Any]]) -> list[Item]:
 
 
 def _data(panels: Sequence[Mapping[str, Any]]) -> list[Item]:
-    found = [Item("points", {"en": "mean and 95 % interval", "zh": "均值与 95% 区间"})]
+    bars = any(v is not None for p in panels for v in (p.get("points") or {}).get("low") or ())
+    found = [
+        Item("points", _both("mean and 95 % interval", "均值与 95% 区间") if bars else _both("measured", "测量值"))
+    ]
     shown = [(n, p) for p in panels if (n := raw_shown(p))]
     if shown:
         found.append(Item("raw", _clusters(shown), FAINT))

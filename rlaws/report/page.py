@@ -25,10 +25,12 @@ from rlaws.report.ui import UI
 from rlaws.report.words import LANGUAGES, Text
 
 MOST_PANELS = 6  # tiles shown of a run
-FURTHER = 60  # tiles of all runs together that wait behind "further regime points"
+MOST_TILES = 240  # tiles of the whole page, of which at most
+FURTHER = 60  # wait behind "further regime points"
 MOST_ROWS = 200  # rows of a table of numbers
+ALL_ROWS = 4000  # rows of all tables together
 FOREST_FROM = 4  # regime points from which the forest is worth its place
-MOST_DATA = 3_000_000  # bytes of the embedded data; beyond it panels, then reasons are left to verdicts.json
+MOST_DATA = 2_000_000  # bytes of the embedded data; beyond it panels, then reasons are left to verdicts.json
 
 
 # ------------------------------------------------------------------------------------------------ both languages
@@ -163,7 +165,7 @@ def forest(studio: Studio, run: Run, name: str) -> Markup | None:
 
 
 # ------------------------------------------------------------------------------------------------ tables
-def numbers(run: Run, reading: Mapping[str, Any]) -> dict[str, Any]:
+def numbers(run: Run, reading: Mapping[str, Any], most: int = MOST_ROWS) -> dict[str, Any]:
     """Return the table of a reading: a row for each prediction at each regime point."""
     points = list(reading.get("points") or ())
     units = {k: u for p in run.panels for k, u in (p.get("regime_units") or {}).items()}
@@ -178,8 +180,8 @@ def numbers(run: Run, reading: Mapping[str, Any]) -> dict[str, Any]:
         for point in points
         for check in point.get("checks") or ()
     ]
-    heads = [words.with_unit(c, units[c]) if units.get(c) not in (None, "", "1") else c for c in columns]
-    return {"heads": heads, "rows": rows[:MOST_ROWS], "total": len(rows), "shown": min(len(rows), MOST_ROWS)}
+    heads = [words.with_unit(c, units[c]) if units.get(c, "") not in words.NO_UNIT else c for c in columns]
+    return {"heads": heads, "rows": rows[:most], "total": len(rows), "shown": min(len(rows), most)}
 
 
 def _check(check: Mapping[str, Any]) -> dict[str, Any]:
@@ -258,13 +260,13 @@ def page(report: Report) -> str:
     claims = report.by_claim()
     anchors = names((r.folder for r in report.runs), "r-")
     claim_anchors = names(claims, "c-")
-    more = _further(report)
+    share = _share(report)
     sections = [
         {
             "claim": claim,
             "anchor": claim_anchors[claim],
             "statement": statement(runs),
-            "runs": [_run(studio, r, anchors[r.folder], more) for r in runs],
+            "runs": [_run(studio, r, anchors[r.folder], share) for r in runs],
         }
         for claim, runs in claims.items()
     ]
@@ -286,16 +288,33 @@ def page(report: Report) -> str:
     )
 
 
-def _further(report: Report) -> int:
-    """Return how many further tiles each run may have."""
-    long = sum(len(r.panels) > MOST_PANELS for r in report.runs)
-    return FURTHER // long if long else 0
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What one run may take of the page: tiles shown, tiles folded away, rows a table."""
+
+    tiles: int
+    further: int
+    rows: int
 
 
-def _run(studio: Studio, run: Run, name: str, more: int) -> dict[str, Any]:
-    chosen = figures.choose(run.verdict, run.panels, MOST_PANELS) if run.verdict else list(run.panels[:MOST_PANELS])
+def _share(report: Report) -> Share:
+    """Divide the page among the runs, so that it opens quickly however many they are."""
+    count = len(report.runs)
+    tiles = min(MOST_PANELS, max(2, MOST_TILES // count))
+    used = sum(min(len(r.panels), tiles) for r in report.runs)
+    long = sum(len(r.panels) > tiles for r in report.runs)
+    readings = sum(len(r.readings) for r in report.runs)
+    return Share(
+        tiles,
+        max(0, min(FURTHER, MOST_TILES - used)) // max(long, 1),
+        min(MOST_ROWS, max(20, ALL_ROWS // max(readings, 1))),
+    )
+
+
+def _run(studio: Studio, run: Run, name: str, share: Share) -> dict[str, Any]:
+    chosen = figures.choose(run.verdict, run.panels, share.tiles) if run.verdict else list(run.panels[: share.tiles])
     rest = [p for p in run.panels if all(p is not c for c in chosen)]
-    further = figures.choose(run.verdict, rest, more) if run.verdict and more and rest else []
+    further = figures.choose(run.verdict, rest, share.further) if run.verdict and share.further and rest else []
     readings = [
         {
             "id": r.get("id"),
@@ -306,7 +325,7 @@ def _run(studio: Studio, run: Run, name: str, more: int) -> dict[str, Any]:
             "boundary": _boundary_line(r),
             "alarms": r.get("alarms") or (),
             "beside": r.get("decides") is False,
-            "table": numbers(run, r),
+            "table": numbers(run, r, share.rows),
         }
         for r in run.readings
     ]

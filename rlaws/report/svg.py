@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 FONTS = ", ".join(f"'{f}'" if " " in f else f for f in FAMILY)
 _FONT = re.compile(r"font: ((?:(?:italic|oblique|bold|\d{3}) )*)([\d.]+)px [^;\"]*")
 _GEOMETRY = re.compile(r' (d|transform|x|y|width|height)="([^"]*)"')
-_DRAWN = re.compile(r'<path d="([^"]*)"')
 _STYLE = re.compile(r' style="([^"]*)"')
 _EMPTY = re.compile(r"<g>|<g [^>]*>|</g>")
 _LONG = re.compile(r"-?\d*\.\d{2,}(?:e-?\d+)?")
@@ -34,8 +33,8 @@ _METADATA: dict[str, dict[str, None]] = {
 def inline(figure: Figure, tag: str) -> str:
     """Return the figure as one <svg> element for an HTML page.
 
-    Coordinates are rounded to 0.1 pt (markers to 0.01 pt), the font is named once, and only the ids that are used are
-    kept, each with ``tag`` before it, so that two figures of a page never share one.
+    Coordinates are rounded to 0.1 pt (small shapes to 0.01 pt), the font is named once, and only the ids that are used
+    are kept, each with ``tag`` before it, so that two figures of a page never share one.
     """
     buffer = io.StringIO()
     with styled():
@@ -47,8 +46,7 @@ def inline(figure: Figure, tag: str) -> str:
     found = _FONT.sub(_font, found)
     found = re.sub(r" font-family: [^;\"]*;?", "", re.sub(r' transform="rotate\(-0 [^"]*"', "", found))
     found = _short_ids(found, tag)
-    found = _DRAWN.sub(lambda m: f'<path d="{_tight(_LONG.sub(lambda n: _rounded(n, 1), m[1]))}"', found)
-    found = _GEOMETRY.sub(lambda m: f' {m[1]}="{_LONG.sub(_rounded, m[2]).strip()}"', found)
+    found = _GEOMETRY.sub(_coordinates, found)
     found = _without_empty_groups(found)
     found = re.sub(r">\s*\n\s*<", "><", found)
     found = re.sub(r"\s*\n\s*", " ", found)
@@ -101,8 +99,14 @@ def _rounded(match: re.Match[str], digits: int = 2) -> str:
     return "0" if short in ("-0", "") else short
 
 
-def _tight(path: str) -> str:
-    return re.sub(r"\s*([A-Za-z])\s*", r"\1", path)
+def _coordinates(match: re.Match[str]) -> str:
+    name, numbers = match[1], match[2]
+    if name != "d":
+        return f' {name}="{_LONG.sub(lambda n: _rounded(n, 2 if name == "transform" else 1), numbers)}"'
+    marker = len(numbers) < 500 and " C " in numbers  # a small round shape shows what a curve does not
+    path = _LONG.sub(lambda n: _rounded(n, 2 if marker else 1), numbers)
+    tight = re.sub(r"\s*([A-Za-z])\s*", r"\1", path)
+    return f' d="{tight}"'
 
 
 def _short_ids(found: str, tag: str) -> str:

@@ -15,6 +15,7 @@ Text = Mapping[str, str]
 LANGUAGES = ("en", "zh")
 RUNGS = ("sim", "toy", "llm", "logs")
 MINUS = "−"
+NO_UNIT = ("", "1", "name")  # units that a value is not followed by
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +191,7 @@ def regime(point: Mapping[str, Any], units: Mapping[str, str] | None = None) -> 
     parts = []
     for name, item in point.items():
         unit = str(units.get(name) or "")
-        parts.append(f"{name} = {value(item)}" + (f" [{unit}]" if unit not in ("", "1") else ""))
+        parts.append(f"{name} = {value(item)}" + (f" [{unit}]" if unit not in NO_UNIT else ""))
     return " · ".join(parts) or "single regime point"
 
 
