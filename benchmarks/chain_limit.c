@@ -1,8 +1,9 @@
 /* The limit of the chain workload: the same algorithm as sim/chain_kernels.py, by hand in C, one thread.
  *
  * Same streams, same bytes, same settling of ties, so that counts agree to the last one and a ratio compares nothing but
- * compilers. Built with -O3 -march=native -ffast-math; logf, sinf and cosf in loops become calls of the vector maths
- * library of the C library. With AVX-512 the comparisons and masked sums are intrinsics, without it plain loops.
+ * compilers. Built with -O3 -march=native -ffast-math; log in a loop becomes a call of the C library's vector maths, sine
+ * and cosine are written out (as a pair they are not vectorised). With AVX-512 the comparisons and masked sums are
+ * intrinsics, without it plain loops.
  */
 #include <math.h>
 #include <stdint.h>
@@ -109,11 +110,14 @@ static void bernoulli_rows(uint64_t *out, int64_t rows, const uint8_t *levels, c
 }
 
 /* ------------------------------------------------------------ one block */
-static void make_block(Block *b, int64_t length) {
+static void make_block(const Job *job, Block *b) {
+    int64_t length = job->length;
     size_t padded = (size_t)((length + ROWS - 1) / ROWS * ROWS);
     b->wrong = aligned_alloc(64, padded * 64);
     memset(b->wrong, 0, padded * 64);
     b->moves = aligned_alloc(64, 3 * (size_t)length * 64);
+    for (int k = 0; k < 3; k++)
+        memset(b->moves + k * length * WORDS, job->move_kind[k] == 1 ? 0xFF : 0, (size_t)length * 64);
 }
 
 static void free_block(Block *b) { free(b->wrong); free(b->moves); }
@@ -125,25 +129,21 @@ static void draw_moves(const Job *job, Block *b, uint64_t block) {
         if (job->move_kind[k] == 2)
             bernoulli_rows(rows, job->length, job->move_levels + 2 * k * job->length,
                            job->move_rest + k * job->length, key, tie_key);
-        else
-            memset(rows, job->move_kind[k] == 1 ? 0xFF : 0, (size_t)job->length * 64);
     }
 }
 
+typedef uint64_t Bits __attribute__((vector_size(64)));
+
 static void run_states(const Job *job, Block *b) {
-    uint64_t z[WORDS];
-    const uint64_t *stay = b->moves, *forgiven = stay + job->length * WORDS, *back = forgiven + job->length * WORDS;
-    for (int i = 0; i < WORDS; i++) z[i] = ~0ull;
-    for (int64_t t = 0; t < job->length; t++)
-        for (int i = 0; i < WORDS; i++) {
-            int64_t k = t * WORDS + i;
-            if (job->moves) {
-                uint64_t kept = (stay[k] & ~b->wrong[k]) | (forgiven[k] & b->wrong[k]);
-                z[i] = (z[i] & kept) | (~z[i] & back[k]);
-            } else
-                z[i] &= ~b->wrong[k];
-        }
-    memcpy(b->state, z, sizeof z);
+    const Bits *w = (const Bits *)b->wrong, *stay = (const Bits *)b->moves, *forgiven = stay + job->length;
+    const Bits *back = forgiven + job->length;
+    Bits z = ~(Bits){0};
+    if (job->moves)
+        for (int64_t t = 0; t < job->length; t++)
+            z = (z & ((stay[t] & ~w[t]) | (forgiven[t] & w[t]))) | (~z & back[t]);
+    else
+        for (int64_t t = 0; t < job->length; t++) z &= ~w[t];
+    memcpy(b->state, &z, sizeof z);
 }
 
 static int run_block(const Job *job, Block *b, uint64_t block) {
@@ -172,7 +172,7 @@ static int64_t blocks_of(const Job *job) { return (job->rollouts + job->lanes - 
 /* ------------------------------------------------------------ counts: out [2 L + 1] */
 void limit_counts(const Job *job, int64_t *out) {
     Block b;
-    make_block(&b, job->length);
+    make_block(job, &b);
     memset(out, 0, sizeof(int64_t) * (size_t)(2 * job->length + 1));
     for (int64_t block = 0; block < blocks_of(job); block++) {
         run_block(job, &b, (uint64_t)block);
@@ -197,10 +197,23 @@ static void fill_normals(float *out, uint64_t key, uint64_t first) {
     fill_words(words, LANES / 2, key, first);
     memcpy(bits, words, sizeof bits);
     for (int j = 0; j < LANES / 2; j++) {
-        float u = (float)bits[j] * 0x1p-32f + 0x1p-33f, angle = (float)(int32_t)bits[LANES / 2 + j] * 1.46291808e-9f;
-        float radius = sqrtf(-2.0f * logf(u));
-        out[j] = radius * cosf(angle);
-        out[LANES / 2 + j] = radius * sinf(angle);
+        float u = (float)bits[j] * 0x1p-32f + 0x1p-33f, v = (float)(int32_t)bits[LANES / 2 + j] * 0x1p-31f;
+        int32_t shifted, kept;
+        float m;
+        memcpy(&shifted, &u, 4);
+        shifted -= 0x3F3504F3;
+        kept = (shifted & 0x7FFFFF) + 0x3F3504F3;
+        memcpy(&m, &kept, 4);
+        float s = (m - 1.0f) / (m + 1.0f), q = s * s, h = v * v;
+        float log_u = (float)(shifted >> 23) * 0.693147181f
+            + 2.0f * s * (1.0f + q * (1 / 3.0f + q * (1 / 5.0f + q * (1 / 7.0f + q * (1 / 9.0f)))));
+        float radius = sqrtf(fmaxf(-2.0f * log_u, 0.0f));
+        float sine = v * (1.57079633f + h * (-0.645964098f + h * (0.0796926262f + h * (-0.00468175414f
+            + h * (0.000160441185f + h * -3.59884324e-6f)))));
+        float cosine = 1.0f + h * (-1.23370055f + h * (0.253669508f + h * (-0.0208634807f + h * (0.000919260274f
+            + h * (-2.52020424e-5f + h * 4.71087478e-7f)))));
+        out[j] = radius * (1.0f - 2.0f * sine * sine);
+        out[LANES / 2 + j] = radius * 2.0f * sine * cosine;
     }
 }
 
@@ -227,15 +240,19 @@ static inline __mmask16 lanes_of(const uint64_t *row, int j) { return ((const __
 static inline __attribute__((always_inline)) void masked_sums(const uint64_t *rows, int count, const float *values, double *out, int stride) {
 #ifdef __AVX512BW__
     __m512 x[ROWS], y[ROWS];
+#pragma GCC unroll 4
     for (int k = 0; k < count; k++) x[k] = y[k] = _mm512_setzero_ps();
+#pragma GCC unroll 2
     for (int j = 0; j < LANES / 16; j++) {
         __m512 v = _mm512_load_ps(values + 16 * j), v2 = _mm512_mul_ps(v, v);
+#pragma GCC unroll 4
         for (int k = 0; k < count; k++) {
             __mmask16 m = lanes_of(rows + k * WORDS, j);
             x[k] = _mm512_mask_add_ps(x[k], m, x[k], v);
             y[k] = _mm512_mask_add_ps(y[k], m, y[k], v2);
         }
     }
+#pragma GCC unroll 4
     for (int k = 0; k < count; k++) {
         out[k * stride] += _mm512_reduce_add_ps(x[k]);
         out[k * stride + 1] += _mm512_reduce_add_ps(y[k]);
@@ -260,6 +277,7 @@ static void linear_reward(const Job *job, Block *b, uint64_t key) {
 #ifdef __AVX512BW__
         for (int j = 0; j < LANES / 16; j++) {
             __m512 v = _mm512_load_ps(b->reward + 16 * j);
+#pragma GCC unroll 4
             for (int k = 0; k < ROWS; k++)
                 v = _mm512_mask_sub_ps(v, lanes_of(b->wrong + (t + k) * WORDS, j), v, _mm512_set1_ps(job->weights[t + k]));
             _mm512_store_ps(b->reward + 16 * j, v);
@@ -277,7 +295,7 @@ static void linear_reward(const Job *job, Block *b, uint64_t key) {
 void limit_weighted(const Job *job, double *sums, double *totals) {
     Block b;
     int64_t padded = (job->length + ROWS - 1) / ROWS * ROWS;
-    make_block(&b, job->length);
+    make_block(job, &b);
     memset(sums, 0, sizeof(double) * 2 * (size_t)padded);
     memset(totals, 0, sizeof(double) * 3);
     for (int64_t block = 0; block < blocks_of(job); block++) {
@@ -299,7 +317,7 @@ void limit_weighted(const Job *job, double *sums, double *totals) {
 /* sums [L, 4]: A_t, A_t^2 over wrong rollouts, then over all; totals [3]: only R */
 void limit_noisy(const Job *job, double *sums, double *totals) {
     Block b;
-    make_block(&b, job->length);
+    make_block(job, &b);
     memset(sums, 0, sizeof(double) * 4 * (size_t)job->length);
     memset(totals, 0, sizeof(double) * 3);
     for (int64_t block = 0; block < blocks_of(job); block++) {
@@ -307,13 +325,15 @@ void limit_noisy(const Job *job, double *sums, double *totals) {
         uint64_t pair[2 * WORDS], key = stream_key(job->seed, RETURN_NOISE, (uint64_t)block);
         unpack_outcome(&b);
         for (int j = 0; j < n; j++) totals[2] += b.reward[j];
+        if (job->group == 1)
+            for (int j = 0; j < LANES; j++) b.reward[j] -= job->baseline;
         memcpy(pair + WORDS, b.active, sizeof b.active);
         for (int64_t t = job->length - 1; t >= 0; t--) {
             fill_normals(b.normal, key, (uint64_t)t * (LANES / 2));
             for (int j = 0; j < LANES; j++) b.reward[j] += job->noise * b.normal[j];
-            fill_advantages(b.advantage, b.reward, n, LANES, job->group, job->baseline);
-            memcpy(pair, b.wrong + t * WORDS, sizeof b.active);
-            masked_sums(pair, 2, b.advantage, sums + 4 * t, 2);
+            if (job->group > 1) fill_advantages(b.advantage, b.reward, n, LANES, job->group, 0.0f);
+            for (int i = 0; i < WORDS; i++) pair[i] = b.wrong[t * WORDS + i] & b.active[i];
+            masked_sums(pair, 2, job->group > 1 ? b.advantage : b.reward, sums + 4 * t, 2);
         }
     }
     free_block(&b);

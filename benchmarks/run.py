@@ -5,7 +5,8 @@
     python -m benchmarks.run w1 --json        one JSON object a row instead of a table
 
 A workload is a module with ``TITLE``, ``UNIT``, ``contests(threads)``; a contest is a case with its entries, the work
-of one run, and a check of the result. Every result is checked, and a wrong one ends the program with 1.
+of one run, and a check of the result. Every result is checked, and a wrong one ends the program with 1. A module
+without ``contests`` is a program of its own that takes --rounds and --threads and prints JSON lines.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 CFLAGS = ("-O3", "-march=native", "-mprefer-vector-width=512", "-ffast-math", "-fno-math-errno", "-std=gnu11")
 LIMIT = "C limit"
+SLOW_ROUNDS = 3  # timed runs of an entry that does a share of the work only
 
 
 class Skip(Exception):
@@ -79,7 +81,11 @@ def compile_c(source: str) -> ctypes.CDLL:
 
 
 def race(contest: Contest, rounds: int) -> list[dict[str, Any]]:
-    """Time every entry in turns and return a row for each: rate, ratio to the limit, first call, verdict of the check."""
+    """Time every entry in turns; return a row for each: rate, ratio to the limit, first call, verdict of the check.
+
+    The rate is that of the fastest round, which other programs on the machine disturb least; ``spread`` is the median
+    round over the fastest, near 1 on a quiet machine.
+    """
     rows, runs = [], {}
     for name, prepare in contest.entries.items():
         row: dict[str, Any] = {"case": contest.case, "entry": name, "wrong": None, "skipped": None}
@@ -97,31 +103,33 @@ def race(contest: Contest, rounds: int) -> list[dict[str, Any]]:
     seconds: dict[str, list[float]] = {name: [] for name in runs}
     for turn in range(rounds):
         for name, run in runs.items():
+            if turn >= SLOW_ROUNDS and name in contest.share:
+                continue
             start = time.perf_counter()
             run(2 + turn)
             seconds[name].append((time.perf_counter() - start) / contest.share.get(name, 1.0))
     for row in rows:
         if row["entry"] in runs:
             own = seconds[row["entry"]]
-            row["rate"] = contest.work / statistics.median(own)
+            row["rate"] = contest.work / min(own)
+            row["spread"] = statistics.median(own) / min(own)
             if LIMIT in seconds:
-                ratios = [a / b for a, b in zip(seconds[LIMIT], own, strict=True)]
-                row["ratio"] = statistics.median(ratios)
+                row["ratio"] = min(seconds[LIMIT]) / min(own)
     return rows
 
 
 def table(title: str, unit: str, rows: Iterable[Mapping[str, Any]]) -> str:
     """Return a markdown table."""
-    lines = [f"## {title}", "", f"| case | entry | {unit}/s | x {LIMIT} | first call, s | check |", "|---|---|---|---|---|---|"]
+    head = ("case", "entry", f"{unit}/s", f"x {LIMIT}", "median/fastest", "first call, s", "check")
+    lines = [f"## {title}", "", f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     for row in rows:
         if row["skipped"]:
-            lines.append(f"| {row['case']} | {row['entry']} | skipped: {row['skipped']} | | | |")
+            lines.append(f"| {row['case']} | {row['entry']} | skipped: {row['skipped']} | | | | |")
             continue
         ratio = f"{row['ratio']:.3g}" if "ratio" in row else ""
         verdict = row["wrong"] or "ok"
-        lines.append(
-            f"| {row['case']} | {row['entry']} | {row['rate']:.3g} | {ratio} | {row['first_s']:.2f} | {verdict} |"
-        )
+        figures = (f"{row['rate']:.3g}", ratio, f"{row['spread']:.2f}", f"{row['first_s']:.2f}", verdict)
+        lines.append(f"| {row['case']} | {row['entry']} | {' | '.join(figures)} |")
     return "\n".join(lines)
 
 
@@ -135,7 +143,7 @@ def main(argv: list[str] | None = None) -> int:
     found = workloads()
     parser = argparse.ArgumentParser(prog="python -m benchmarks.run", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("names", nargs="*", metavar="workload", help=f"of {', '.join(found)}; all by default")
-    parser.add_argument("--rounds", type=int, default=5, help="timed runs of each entry (default 5)")
+    parser.add_argument("--rounds", type=int, default=15, help="timed runs of each entry (default 15)")
     parser.add_argument("--threads", type=int, default=1, help="threads of entries that can use them (default 1)")
     parser.add_argument("--json", action="store_true", help="JSON lines instead of tables")
     args = parser.parse_args(argv)
@@ -144,9 +152,15 @@ def main(argv: list[str] | None = None) -> int:
         parser.error(f"no workload {', '.join(sorted(unknown))}; there are {', '.join(found)}")
     if args.rounds < 1 or args.threads < 1:
         parser.error("--rounds and --threads must be at least 1")
+    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ[variable] = str(args.threads)  # before the workload brings NumPy in
     wrong = False
     for name in args.names or found:
         module = importlib.import_module(found[name])
+        if not hasattr(module, "contests"):
+            options = ["--rounds", str(args.rounds), "--threads", str(args.threads)]
+            wrong = bool(subprocess.run([sys.executable, "-m", found[name], *options], check=False).returncode) or wrong
+            continue
         rows = [row for contest in module.contests(args.threads) for row in race(contest, args.rounds)]
         wrong = wrong or any(row["wrong"] for row in rows)
         if args.json:

@@ -10,9 +10,9 @@
 | state | p = 0.9, r = 0.2, e = 0.05, f = 0.3, fp = 0.1, fn = 0.1 | outcome, b = E[R] |
 | noise | the world of "all" with dense noise 0.05 a step | outcome + noise from the step on, b = E[R] |
 
-Entries: this project's simulator through its public function; the same algorithm by hand in C (``chain_limit.c``); NumPy
-as one writes it first; NumPy tuned (raw 32-bit words against integer thresholds, one float32 matrix product); torch and
-jax where they can be imported. Rates count chain-steps, rollouts times L, also where correct steps are never visited.
+Entries: this project's simulator through its public function; the same algorithm by hand in C (``chain_limit.c``);
+NumPy as one writes it first; NumPy tuned (raw 32-bit words against integer thresholds, one float32 matrix product);
+torch and jax where they can be imported. Rates count chain-steps, rollouts times L, also where correct steps are never visited.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from scipy import stats
 
 from benchmarks.run import LIMIT, Contest, Skip, compile_c
 from sim import chain_kernels as kernels
-from sim.chain import ChainWorld, LinearReward, _odds, gradient_sums
+from sim.chain import ChainWorld, LinearReward, gradient_sums, thresholds
 from sim.exact import chain as exact
 from sim.rng import LANES
 
@@ -134,7 +134,7 @@ def _address(array: NDArray[Any]) -> int:
 class Job(ctypes.Structure):
     """The struct of ``chain_limit.c``."""
 
-    _fields_ = [  # noqa: RUF012  (ctypes wants a plain list)
+    _fields_ = [
         *((name, ctypes.c_int64) for name in ("length", "rollouts", "lanes", "group")),
         ("seed", ctypes.c_uint64),
         *((f"{what}_{part}", ctypes.c_void_p) for what in ("wrong",) for part in ("levels", "rest")),
@@ -155,7 +155,7 @@ def limit(case: Case, threads: int) -> Run:
         raise Skip("the limit is one thread's")
     lib = compile_c("chain_limit.c")
     world, length = case.world, case.world.length
-    odds = _odds(world)
+    odds = thresholds(world)
     padded = -(-length // kernels.ROWS) * kernels.ROWS
     weights = np.zeros(padded, dtype=np.float32)
     if case.reward is not None:

@@ -32,12 +32,14 @@ class SeriesNoise:
 
     Attributes:
         rho: Correlation of neighbouring points, one value for all curves.
+        rho_error: Its standard error, sqrt((1 - rho^2) / pairs); replicas carry it along.
         sd: Standard deviation of a point around the curve, pooled, on the fit scale.
         innovations: Curve -> centred innovations of the right variance, to resample.
         pooled: Innovations of all curves, for a curve that is not in ``innovations``.
     """
 
     rho: float
+    rho_error: float
     sd: float
     innovations: Mapping[str, Array]
     pooled: Array
@@ -123,7 +125,7 @@ def estimate(residual: Array, series: Labels, jacobian: Array) -> SeriesNoise:
     power = float(residual @ residual)
     if power <= 0.0 or len(residual) <= jacobian.shape[1]:
         zero = np.zeros(1)
-        return SeriesNoise(0.0, 0.0, dict.fromkeys(rows, zero), zero)
+        return SeriesNoise(0.0, 0.0, 0.0, dict.fromkeys(rows, zero), zero)
     moments = _Moments(jacobian, rows)
     lagged = sum(float(residual[r][1:] @ residual[r][:-1]) for r in rows.values())
     rho = _solve_rho(moments, lagged / power) if moments.pairs > 0 else 0.0
@@ -137,7 +139,8 @@ def estimate(residual: Array, series: Labels, jacobian: Array) -> SeriesNoise:
         innovations[name] = _standardise(eta) * spread
     pooled = np.concatenate(list(innovations.values()))
     own = {name: eta if eta.size >= FEWEST_OWN else pooled for name, eta in innovations.items()}
-    return SeriesNoise(rho, float(np.sqrt(power / free)), own, pooled)
+    error = float(np.sqrt((1.0 - rho**2) / moments.pairs)) if moments.pairs > 0 else 0.0
+    return SeriesNoise(rho, error, float(np.sqrt(power / free)), own, pooled)
 
 
 def _standardise(eta: Array) -> Array:
@@ -149,13 +152,18 @@ def _standardise(eta: Array) -> Array:
 
 
 def simulate(noise: SeriesNoise, series: Labels, draws: int, rng: np.random.Generator) -> Array:
-    """Return replicas of the noise, [B, n], each curve started in its stationary state."""
+    """Return replicas of the noise, [B, n], each curve started in its stationary state.
+
+    Every replica has a rho of its own, drawn from the estimate's normal distribution: the long-run variance, and with
+    it the width of any interval, depends on 1 / (1 - rho)^2 and is not known better than rho is.
+    """
     out = np.zeros((draws, len(series)))
+    rho = np.clip(noise.rho + noise.rho_error * rng.standard_normal(draws), LOWEST, HIGHEST)
     for name, rows in _rows(series).items():
         eta = rng.choice(noise.innovations.get(name, noise.pooled), size=(draws, rows.size))
-        e = eta[:, 0] / np.sqrt(1.0 - noise.rho**2)
+        e = eta[:, 0] / np.sqrt(1.0 - rho**2)
         out[:, rows[0]] = e
         for t in range(1, rows.size):
-            e = noise.rho * e + eta[:, t]
+            e = rho * e + eta[:, t]
             out[:, rows[t]] = e
     return out

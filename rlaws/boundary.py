@@ -98,6 +98,9 @@ def _told(decided: Side, leaves: Sequence[Leaf], errors: int) -> dict[str, Any]:
 def _words(rule: Rule, yes: bool, decided: Sequence[PointVerdict]) -> str:
     name, kind, value = rule
     if kind == "=":
+        others = {v.regime[name] for v in decided} - {value}
+        if not yes and len(others) == 1:
+            return f"{name} = {others.pop()}"
         return f"{name} {'=' if yes else '≠'} {value}"
     if kind == "in":
         band = f"{value[0]:g}" if value[0] == value[1] else f"{value[0]:g} to {value[1]:g}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -30,6 +31,7 @@ Any key of the configuration can be set as key=value; --cfg job shows the compos
 your own claims, studies and settings.
 Exit codes: 0 done (whatever the verdict) · 1 a cell or a study failed · 2 the command or an input is not usable.
 """
+UNSTORED = ("out", "report", "data_dir", "json", "engine")  # what no number depends on, and places of this machine
 VERBS = ("list", "plan", "run", "report")
 
 
@@ -153,7 +155,7 @@ def _run_values(values: Mapping[str, Any], command: str) -> Finished:
 
 def _stored(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return what of the configuration is stored: all that determines the numbers, no places of this machine."""
-    kept = {k: v for k, v in values.items() if k not in ("out", "report", "data_dir", "json", "engine")}
+    kept = {k: v for k, v in values.items() if k not in UNSTORED}
     return dict(_finite(kept))
 
 
@@ -183,9 +185,7 @@ def _after(finished: Sequence[Finished], values: Mapping[str, Any]) -> None:
 def _command(verb: str, values: Mapping[str, Any]) -> str:
     """Return the command that reproduces a study: its name and the settings given by hand."""
     study = values["study"]["id"]
-    given = [
-        o for o in _task_overrides() if o.split("=")[0].lstrip("+") not in ("study", "suite", "out", "report", "json")
-    ]
+    given = [o for o in _task_overrides() if re.split(r"[.=]", o.lstrip("+~"))[0] not in ("study", "suite", *UNSTORED)]
     words = [f"'{o}'" if any(c in o for c in " []()*?{}$&;<>|") else o for o in given]
     return " ".join(["rlaws", verb, f"study={study}", *words])
 

@@ -207,7 +207,10 @@ def inputs(points: Points) -> dict[str, NDArray[np.generic]]:
 
 def _sd(values: Array) -> float:
     kept = values[np.isfinite(values)]
-    return float(np.std(kept, ddof=1)) if kept.size > 1 else float("nan")
+    if kept.size < 2:
+        return float("nan")
+    size = max(1.0, float(np.max(np.abs(kept))))  # a draw that runs away must not overflow its square
+    return size * float(np.std(kept / size, ddof=1))
 
 
 def small_sample(found: Fit) -> float:

@@ -264,7 +264,8 @@ def plain(value: Any) -> Any:
 def interval_from_draws(center: Any, draws: Array, level: float = 0.95, dof: int = 0) -> tuple[Array, Array]:
     """Return the interval that draws imply, low and high [...].
 
-    Without ``dof``: the percentile interval. From ``dof + 1`` resampled clusters a percentile interval is too short,
+    Without ``dof``: the percentile interval, with the quantiles of B draws at ranks tail (B + 1), so that a small B does
+    not shorten it. From ``dof + 1`` resampled clusters a percentile interval is too short,
     because resampling n clusters underestimates their variance by (n-1)/n and ignores that it was estimated. With at
     least ten clusters the percentiles are moved outwards to those of sqrt(n/(n-1)) t (the expanded percentile interval,
     Hesterberg 2015, arXiv 1411.5279, section 5.3). With fewer, even the extreme draws lie too near, and the interval is
@@ -289,7 +290,8 @@ def interval_from_draws(center: Any, draws: Array, level: float = 0.95, dof: int
             half = reach * np.std(kept, axis=0, ddof=1)
             return np.asarray(center - half), np.asarray(center + half)
         tail = float(ndtr(-reach))
-    return np.asarray(np.quantile(kept, tail, axis=0)), np.asarray(np.quantile(kept, 1.0 - tail, axis=0))
+    low, high = np.quantile(kept, [tail, 1.0 - tail], axis=0, method="weibull")
+    return np.asarray(low), np.asarray(high)
 
 
 def finite_rows(draws: Array) -> Array:

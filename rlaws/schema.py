@@ -310,7 +310,11 @@ def nearest_key(text: str, args: Sequence[str]) -> str:
     GlobalHydra.instance().clear()
     with initialize_config_module("conf", version_base="1.3"):
         cfg = OmegaConf.to_container(compose("run", groups), resolve=False)
-    return suggest(key[1], _walk(cfg, ""))
+    known = _walk(cfg, "")
+    if key[1] in known:
+        entry = f"{key[1]}.entry"
+        return f" Set its entries one by one: {entry}=… sets one, ~{entry} drops one, +{entry}=… adds one."
+    return suggest(key[1], known)
 
 
 def _walk(node: Any, prefix: str) -> list[str]:

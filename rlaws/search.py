@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -44,7 +45,7 @@ class Search:
         if self.select not in SELECTS:
             raise InputError(f"select = '{self.select}' is not known.{suggest(self.select, SELECTS)}")
         b = self.budgets
-        if not b or b[0] < 1 or any(x >= y for x, y in zip(b, b[1:], strict=False)):
+        if not b or b[0] < 1 or any(x >= y for x, y in pairwise(b)):
             raise InputError(f"budgets = {b}: give one or more rising whole numbers of expansions, at least 1.")
 
 

@@ -38,6 +38,7 @@ def write_atomic(path: Path, content: bytes | str) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
+            os.fchmod(file.fileno(), 0o644)
         os.replace(temporary, path)
     except OSError as error:
         if temporary and os.path.exists(temporary):

@@ -146,11 +146,20 @@ class Cell:
         """Return the cell's seed: it depends on the cell alone, so that adding a cell changes no other."""
         return seed_sequence(self.seed, self.study, digest(dict(self.point)), self.replicate)
 
+    def build(self) -> dict[str, Any]:
+        """Return the policy, the problems and the probe.
+
+        Raises:
+            InputError: If a setting is refused, or the policy lacks what the probe needs.
+        """
+        made = {part: build(spec, self.allow) for part, spec in self.specs.items()}
+        refuse_unless_able(made["policy"], made["probe"].REQUIRES, made["probe"].NAME)
+        return made
+
     def measure(self) -> Measurement:
         """Build the parts, check that they fit, and measure."""
-        made = {part: build(spec, self.allow) for part, spec in self.specs.items()}
+        made = self.build()
         probe, policy = made["probe"], made["policy"]
-        refuse_unless_able(policy, probe.REQUIRES, probe.NAME)
         streams = self.stream().spawn(2)
         problems = made["problems"].draw(streams[0]) if "problems" in made else None
         measured: Measurement = probe.measure(policy, problems, self.budget, streams[1])
@@ -209,12 +218,15 @@ def _core_sources(module: str) -> frozenset[Path]:
 def data_files(study: Study) -> list[Path]:
     """Return the data files that the study's policies read; the policy says so in ``sources()``.
 
+    Every cell is built for it, so that a study that cannot run is refused before anything is measured.
+
     Raises:
-        MissingDataError: If one is absent.
+        MissingDataError: If a file is absent.
+        InputError: If a cell cannot be built.
     """
     found: list[Path] = []
     for cell in study.cells():
-        policy = build(cell.specs["policy"], study.allow)
+        policy = cell.build()["policy"]
         found += [p for p in (policy.sources() if hasattr(policy, "sources") else ()) if p not in found]
     return found
 

@@ -31,7 +31,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -354,10 +354,6 @@ class _Run:
     seed: np.uint64
     threads: int
     chunk: int | None
-    odds: kernels.Odds = field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "odds", _odds(self.world))
 
     def shape(self, lanes: int, unit_steps: int = UNIT_STEPS) -> kernels.Shape:
         """Cut into blocks of at most ``lanes`` rollouts (whole groups); the cut never depends on threads or chunk."""
@@ -394,7 +390,7 @@ class _Run:
                     yield first, last, result
 
 
-def _odds(world: ChainWorld) -> kernels.Odds:
+def thresholds(world: ChainWorld) -> kernels.Odds:
     """Turn probabilities into thresholds."""
     stay, forgiven = 1.0 - world.slip, world.forgiveness * (1.0 - world.slip)
     chances = np.array([stay, forgiven, world.recovery])
@@ -431,14 +427,14 @@ def _add_units(into: NDArray[Any], rows: NDArray[Any], first: int, units: int) -
 
 def _counted_sums(run: _Run, b: float) -> tuple[Array, Array, Array]:
     """Return sums of (A, A^2) over wrong rollouts [clusters, L, 2] and all [clusters, 1, 2], and of R [clusters]."""
-    shape = run.shape(LANES)
+    shape, odds = run.shape(LANES), thresholds(run.world)
     counts = np.zeros((run.clusters, 2, run.world.length), dtype=np.int64)
     hits = np.zeros(run.clusters, dtype=np.int64)
 
     def work(first: int, last: int) -> tuple[Counts, Counts]:
         rows = np.zeros((last - first, 2, run.world.length), dtype=np.int64)
         rewarded = np.zeros(last - first, dtype=np.int64)
-        kernels.count_units(first, last, shape, run.odds, rows, rewarded)
+        kernels.count_units(first, last, shape, odds, rows, rewarded)
         return rows, rewarded
 
     for first, _, (rows, rewarded) in run.sweep(shape, work):
@@ -470,10 +466,10 @@ def _swept_sums(run: _Run, shape: kernels.Shape, steps: int, columns: int, call:
 
 def _weighted_sums(run: _Run, pay: kernels.Pay) -> tuple[Array, Array, Array]:
     """Return what ``_counted_sums`` returns, for a group baseline or a linear reward."""
-    shape, length = run.shape(LANES), run.world.length
+    shape, length, odds = run.shape(LANES), run.world.length, thresholds(run.world)
 
     def call(first: int, last: int, rows: Array, ends: Array) -> None:
-        kernels.weigh_units(first, last, shape, run.odds, pay, rows, ends)
+        kernels.weigh_units(first, last, shape, odds, pay, rows, ends)
 
     sums, totals = _swept_sums(run, shape, _padded(length), 2, call)
     return sums[:, :length], totals[:, None, :2], totals[:, 2]
@@ -481,10 +477,10 @@ def _weighted_sums(run: _Run, pay: kernels.Pay) -> tuple[Array, Array, Array]:
 
 def _noisy_sums(run: _Run, pay: kernels.Pay) -> tuple[Array, Array, Array]:
     """Return what ``_counted_sums`` returns, with totals [clusters, L, 2], for returns with dense noise."""
-    shape = run.shape(LANES, UNIT_STEPS // 8)
+    shape, odds = run.shape(LANES, UNIT_STEPS // 8), thresholds(run.world)
 
     def call(first: int, last: int, rows: Array, ends: Array) -> None:
-        kernels.weigh_noisy_units(first, last, shape, run.odds, pay, rows, ends)
+        kernels.weigh_noisy_units(first, last, shape, odds, pay, rows, ends)
 
     sums, totals = _swept_sums(run, shape, run.world.length, 4, call)
     return sums[..., :2], sums[..., 2:], totals[:, 2]
@@ -513,12 +509,12 @@ Bits = NDArray[np.uint64]
 def _traces(run: _Run) -> Iterator[tuple[int, Bits, Bits, Bits]]:
     """Yield (unit, wrong [L, 8], states [L, 8], outcome [8]) of every block."""
     length = run.world.length
-    shape = run.shape(LANES, 0)
+    shape, odds = run.shape(LANES, 0), thresholds(run.world)
 
     def work(first: int, last: int) -> tuple[Bits, Bits, Bits]:
         wrong = np.empty((last - first, length, WORDS), dtype=np.uint64)
         states, outcome = np.empty_like(wrong), np.empty((last - first, WORDS), dtype=np.uint64)
-        kernels.trace_units(first, last, shape, run.odds, wrong, states, outcome)
+        kernels.trace_units(first, last, shape, odds, wrong, states, outcome)
         return wrong, states, outcome
 
     for first, last, arrays in run.sweep(shape, work):

@@ -183,23 +183,59 @@ def masked_subtract(typingctx, values, bits, t, weights):
     return types.void(values, bits, types.int64, weights), codegen
 
 
+@intrinsic
+def move_states(typingctx, z, t, wrong, stay, forgiven, recovered):
+    """One step of z = z (c ? stay : forgiven) + (1 - z) recovered on 512 bits at once."""
+
+    def codegen(context, builder, signature, args):
+        bits = ir.VectorType(ir.IntType(64), WORDS)
+        offset = builder.mul(args[1], ir.Constant(ir.IntType(64), LANES // 8))
+        rows = [vector_at(context, builder, signature.args[k], args[k], offset, bits) for k in range(2, 6)]
+        w, a, b, c = rows
+        data = context.make_array(signature.args[0])(context, builder, args[0]).data
+        address = builder.bitcast(data, bits.as_pointer())
+        now = builder.load(address, align=8, typ=bits)
+        kept = builder.or_(builder.and_(a, builder.not_(w)), builder.and_(b, w))
+        then = builder.or_(builder.and_(now, kept), builder.and_(builder.not_(now), c))
+        builder.store(then, address, align=8)
+        return context.get_dummy_value()
+
+    return types.void(z, types.int64, wrong, stay, forgiven, recovered), codegen
+
+
 # ---------------------------------------------------------------- one block
 @kernel
-def make_scratch(length):
-    """Allocate the arrays of one block; rows of padding stay zero (nobody is wrong there)."""
+def aligned(size):
+    """Return uint64 [size] that starts on a cache line, so that no 512-bit load straddles two."""
+    room = np.empty(size + 8, np.uint64)
+    skip = (-room.ctypes.data % 64) // 8
+    return room[skip : skip + size]
+
+
+@kernel
+def make_scratch(length, odds):
+    """Allocate the arrays of one block; rows of padding stay zero (nobody is wrong there), certain moves are set."""
     padded = (length + ROWS - 1) // ROWS * ROWS
+    wrong = aligned(padded * WORDS).reshape(padded, WORDS)
+    wrong[length:] = uint64(0)
+    moves = aligned(3 * length * WORDS).reshape(3, length, WORDS)
+    for k in range(3):
+        if odds.move_kind[k] == ALWAYS:
+            moves[k] = ALL_ONES
+        elif odds.move_kind[k] == NEVER:
+            moves[k] = uint64(0)
     return Scratch(
-        np.zeros((padded, WORDS), np.uint64),
-        np.empty((3, length, WORDS), np.uint64),
+        wrong,
+        moves,
         np.empty(WORDS, np.uint64),
         np.empty(WORDS, np.uint64),
         np.empty(WORDS, np.uint64),
         np.empty((2, WORDS), np.uint64),
         np.empty((2, WORDS), np.uint64),
-        np.empty(LANES, np.float32),
-        np.empty(LANES, np.float32),
-        np.empty(LANES, np.float32),
-        np.empty(LANES // 2, np.uint64),
+        aligned(LANES // 2).view(np.float32),
+        aligned(LANES // 2).view(np.float32),
+        aligned(LANES // 2).view(np.float32),
+        aligned(LANES // 2),
         np.empty(2 * ROWS, np.float32),
     )
 
@@ -240,7 +276,7 @@ def copy_words(into, row):
 
 @kernel
 def draw_moves(scratch, odds, seed, block):
-    """Draw P(z_t = 1) bits for the three situations; a probability of 0 or 1 everywhere needs no draw."""
+    """Draw P(z_t = 1) bits for the three situations; those of probability 0 or 1 stand there already."""
     key = stream_key(seed, MOVES, block)
     tie_key = stream_key(seed, MOVE_TIES, block)
     for k in range(3):
@@ -248,10 +284,6 @@ def draw_moves(scratch, odds, seed, block):
         levels, rest = odds.move_levels[k], odds.move_rest[k]
         if odds.move_kind[k] == DRAWN:
             bernoulli_rows(rows, levels, rest, key, tie_key)
-        elif odds.move_kind[k] == ALWAYS:
-            rows[:] = ALL_ONES
-        else:
-            rows[:] = uint64(0)
 
 
 @kernel
@@ -267,13 +299,10 @@ def run_states(scratch, odds, states):
     z[:] = ALL_ONES
     stay, forgiven, recovered = scratch.moves[0], scratch.moves[1], scratch.moves[2]
     for t in range(length):
-        w = wrong[t]
         if odds.moves:
-            a, b, c = stay[t], forgiven[t], recovered[t]
-            for i in range(WORDS):
-                kept = (a[i] & ~w[i]) | (b[i] & w[i])
-                z[i] = (z[i] & kept) | (~z[i] & c[i])
+            move_states(z, t, wrong, stay, forgiven, recovered)
         else:
+            w = wrong[t]
             for i in range(WORDS):
                 z[i] &= ~w[i]
         if states.shape[0] > 0:
@@ -321,7 +350,7 @@ def count_units(first, last, shape, odds, counts, hits):
         counts: int64 [last - first, 2, L], zero on entry: wrong at t; wrong at t and R = 1.
         hits: int64 [last - first], zero on entry: R = 1.
     """
-    scratch = make_scratch(shape.length)
+    scratch = make_scratch(shape.length, odds)
     no_states = np.empty((0, WORDS), np.uint64)
     outcome, active = scratch.outcome, scratch.active
     for unit in range(first, last):
@@ -384,6 +413,20 @@ def fill_advantages(advantage, returns, n, group, baseline):
     advantage[n:] = _ZERO
 
 
+@kernel(fastmath={"reassoc", "contract"})
+def add_totals(total, advantage, reward, n):
+    """Add the sums of A, A^2 and R over the ``n`` rollouts held (vectorised, so in an order of the compiler's)."""
+    x = y = z = 0.0
+    for j in range(n):
+        a = np.float64(advantage[j])
+        x += a
+        y += a * a
+        z += np.float64(reward[j])
+    total[0] += x
+    total[1] += y
+    total[2] += z
+
+
 @kernel
 def weigh_units(first, last, shape, odds, pay, sums, totals):
     """Sum A and A^2 over the rollouts that were wrong at each step, and over all.
@@ -397,7 +440,7 @@ def weigh_units(first, last, shape, odds, pay, sums, totals):
         sums: float64 [last - first, L + padding, 2], zero on entry: A and A^2 over wrong rollouts.
         totals: float64 [last - first, 3], zero on entry: A, A^2 and R over all rollouts.
     """
-    scratch = make_scratch(shape.length)
+    scratch = make_scratch(shape.length, odds)
     no_states = np.empty((0, WORDS), np.uint64)
     a, r = scratch.advantage, scratch.reward
     for unit in range(first, last):
@@ -411,10 +454,7 @@ def weigh_units(first, last, shape, odds, pay, sums, totals):
             else:
                 unpack_outcome(scratch)
             fill_advantages(a, r, n, shape.group, pay.baseline)
-            for j in range(n):
-                total[0] += a[j]
-                total[1] += a[j] * a[j]
-                total[2] += r[j]
+            add_totals(total, a, r, n)
             for t in range(0, out.shape[0], ROWS):
                 masked_sums(scratch.wrong, t, a, scratch.sums)
                 for k in range(ROWS):
@@ -435,26 +475,32 @@ def weigh_noisy_units(first, last, shape, odds, pay, sums, totals):
         sums: float64 [last - first, L, 4], zero on entry: A and A^2 over wrong, then over all.
         totals: float64 [last - first, 3], zero on entry; only the last, the sum of R, is written.
     """
-    scratch = make_scratch(shape.length)
+    scratch = make_scratch(shape.length, odds)
     no_states = np.empty((0, WORDS), np.uint64)
     pair, returns, x = scratch.pair, scratch.reward, scratch.normal
+    values = scratch.advantage if shape.group > 1 else returns
     for unit in range(first, last):
         begin, end, offset = blocks_of(shape, unit)
         for block in range(begin, end):
             n = held(shape, block)
             run_block(scratch, odds, shape, offset + block, n, no_states)
             unpack_outcome(scratch)
-            for j in range(n):
-                totals[unit - first, 2] += returns[j]
+            for i in range(WORDS):
+                totals[unit - first, 2] += np.float64(popcount(scratch.outcome[i]))
+            if shape.group == 1:
+                for j in range(LANES):
+                    returns[j] -= pay.baseline
             copy_words(pair[1], scratch.active)
             key = stream_key(shape.seed, RETURN_NOISE, offset + block)
             for t in range(shape.length - 1, -1, -1):
                 fill_normals(x, scratch.words, key, t * scratch.words.size)
                 for j in range(LANES):
                     returns[j] += pay.noise * x[j]
-                fill_advantages(scratch.advantage, returns, n, shape.group, pay.baseline)
-                copy_words(pair[0], scratch.wrong[t])
-                masked_sums_of_two(pair, 0, scratch.advantage, scratch.sums)
+                if shape.group > 1:
+                    fill_advantages(values, returns, n, shape.group, pay.baseline)
+                for i in range(WORDS):
+                    pair[0, i] = scratch.wrong[t, i] & scratch.active[i]
+                masked_sums_of_two(pair, 0, values, scratch.sums)
                 for k in range(4):
                     sums[unit - first, t, k] += scratch.sums[k]
 
@@ -574,10 +620,7 @@ def add_events(events, out, total, n):
             y += value * value
         out[t, 0] += x
         out[t, 1] += y
-    for j in range(n):
-        total[0] += a[j]
-        total[1] += a[j] * a[j]
-        total[2] += events.reward[j]
+    add_totals(total, a, events.reward, n)
 
 
 # ---------------------------------------------------------------- raw bits
@@ -594,7 +637,7 @@ def trace_units(first, last, shape, odds, wrong, states, outcome):
         states: uint64 [last - first, L, 8], written likewise.
         outcome: uint64 [last - first, 8], written.
     """
-    scratch = make_scratch(shape.length)
+    scratch = make_scratch(shape.length, odds)
     for unit in range(first, last):
         begin, end, offset = blocks_of(shape, unit)
         for block in range(begin, end):

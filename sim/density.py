@@ -246,6 +246,8 @@ def evolve(
     control = kernels.StepControl(float(time), float(tolerance), 1.0 / fastest, process.grid.width)
     report = np.zeros(4)
     kernels.adaptive_steps(process.right, process.left, control, density, report)
+    if report[3] < time * (1.0 - 1e-12):
+        raise ValueError(f"tolerance = {tolerance}: {int(report[0])} steps reached {report[3]:.3g} of {time}; allow more.")
     return Evolution(density, int(report[0]), int(report[1]), float(report[2]))
 
 

@@ -144,7 +144,7 @@ class TreePolicy:
             step = difficulty(problems, "step")
         else:
             step = difficulty(problems, "p") ** (1.0 / self.depth)
-        return np.maximum(1.0 - (1.0 - step) * self.training**-self.gamma, 1.0 / self.branching)
+        return np.asarray(np.maximum(1.0 - (1.0 - step) * self.training**-self.gamma, 1.0 / self.branching))
 
     def success(self, problems: ProblemSet) -> Array:
         """Return the probability of a right answer in one sample, step^d, [P]."""
@@ -226,11 +226,19 @@ def run(tree: TreePolicy, p: ArrayLike, search: Search, seed: int, *, root_key: 
         raise ValueError("p must hold one step accuracy in [0, 1] for each problem.")
     if search.select in ("majority", "weighted") and search.method in ("mcts", "lookahead"):
         raise ValueError(f"'{search.select}' needs independent answers; '{search.method}' has none. Use 'verifier'.")
-    key = np.uint32(seed_word(seed) >> np.uint64(32)) if root_key is None else np.uint32(root_key)
+    key = tree_key(seed) if root_key is None else np.uint32(root_key)
     out, visits = _run_threads(tree, steps, search, seed, key)
     if search.select != "oracle":
         _fall_back(tree, steps, search, seed, key, out)
     return _ledger(tree, search, out, visits)
+
+
+def tree_key(seed: int) -> np.uint32:
+    """Return the 32-bit word from which a seed's trees are made."""
+    from sim import tree_kernels as k
+    from sim.rng import stream_key
+
+    return np.uint32(int(stream_key(seed_word(seed), k.ROOTS, 0)) >> 32)
 
 
 def _run_threads(
@@ -276,6 +284,7 @@ def _kernel(
             k.run_beam(p, work._replace(groups=groups), widths, there, out, shape)
         else:
             out.steps[work.first : work.last] = -1
+            out.spent[work.first : work.last] = 1
 
 
 def _room(problems: int, budgets: int) -> Any:
@@ -356,8 +365,11 @@ def _fall_back(
 
 
 def _ledger(tree: TreePolicy, search: Search, out: Any, visits: NDArray[np.int32] | None) -> Searched:
-    """Count tokens and verifier calls from the expansions: opening a node writes and judges all its children, a
-    simulation writes and judges one, a sample writes d steps and judges one leaf."""  # fmt: skip
+    """Count tokens and verifier calls from the expansions.
+
+    Opening a node writes and judges all its children, a simulation writes and judges one, a sample writes d steps and
+    judges one leaf. A beam that does not fit into its budget opens nothing.
+    """
     spent, leaves = out.spent.astype(np.int64), out.leaves.astype(np.int64)
     sampled = (leaves == 0) * (tree.depth if search.select != "oracle" else 0)
     searched = spent - sampled
@@ -366,7 +378,8 @@ def _ledger(tree: TreePolicy, search: Search, out: Any, visits: NDArray[np.int32
     elif search.method == "mcts":
         tokens, calls = searched - 1, searched - 1
     else:
-        tokens = (searched - leaves) * tree.branching
+        opened = searched - leaves
+        tokens = (opened if search.method == "lookahead" else opened * (leaves > 0)) * tree.branching
         calls = tokens + leaves
     cost = {"expansions": int(spent[:, -1].sum()), "tokens": int((tokens + sampled)[:, -1].sum())}
     return Searched(
@@ -388,6 +401,6 @@ def count_right(tree: TreePolicy, p: ArrayLike, n: int, seed: int) -> NDArray[np
 
     steps = np.asarray(p, dtype=np.float32)
     out = np.zeros(steps.size, np.int64)
-    work = k.Work(0, steps.size, np.uint32(seed_word(seed) >> np.uint64(32)), seed_word(seed), 0, 1)
+    work = k.Work(0, steps.size, tree_key(seed), seed_word(seed), 0, 1)
     k.run_counts(steps, work, n, world(tree), out, (0,) * tree.branching)
     return out

@@ -34,7 +34,7 @@ from sim.jit import kernel
 from sim.rng import fill_words, stream_key
 
 # Streams of sim.tree (see the table in sim/rng.py).
-SAMPLES, FALLBACK = 48, 49
+SAMPLES, FALLBACK, ROOTS = 48, 49, 50
 
 GOOD, WEIGHT, VALUE, VALUE_TOO, LEAF, LEAF_TOO, ANSWER = (
     0x68E31DA4, 0xB5297A4D, 0x1B56C4E9, 0x52DCE729, 0x7FEB1B5B, 0x38495AB5, 0x2545F491,
@@ -191,7 +191,7 @@ def good_child(h, shape):
 
 @kernel
 def deviate(h, salt, second, kind):
-    """z of a node: its error in units of the noise, by inversion (Box and Muller for the normal law)."""
+    """Error z of a node in units of the noise, by inversion (Box and Muller for the normal law)."""
     u = unit(salted(h, uint32(salt)))
     if kind == UNIFORM:
         return _TWO * u - _ONE
@@ -704,7 +704,7 @@ def run_beam(p, work, widths, world, out, shape):
     one = make_outcome()
     for q in range(work.first, work.last):
         for k in range(widths.size):
-            count, spent = 0, 0
+            count, spent = 0, 1
             if widths[k]:
                 groups = min(work.groups, widths[k])
                 count, spent = beam(root_word(q, work.key), p[q], widths[k], groups, world, front, leaves, shape)

@@ -191,8 +191,8 @@ def verdict(
             {"en": f"At {len(first)} regime points: {outcome}.", "zh": f"在 {len(first)} 个工况点上：{outcome}。"},
             min((c.margin for p in first for c in p.checks if c.margin is not None), key=abs),
             tuple(first),
-            boundary if outcome == Outcome.CONDITIONAL else None,
-            (
+            boundary=boundary if outcome == Outcome.CONDITIONAL else None,
+            alarms=(
                 {
                     "en": "The sign differs between the links absolute and logit.",
                     "zh": "absolute 与 logit 两种链接下符号不同。",
@@ -309,3 +309,24 @@ def mixed(root: Path) -> list[Path]:
     folders.append(write_failed(root, "capacity/size_logs", "capacity.size", status="missing data", error=sentence))
     folders.append(write_failed(root, "critic/moe_toy", "critic.moe", "toy"))
     return folders
+
+
+def hard(root: Path) -> Path:
+    """Panels whose labels need room: a long response, tiny values, many curves with long names, a single point."""
+    found, panels = verdict("topic.hard_to_draw", {"alpha": [1, 2, 3, 4, 5, 6]}, np.linspace(0.9, 1.1, 6))
+    rng = np.random.default_rng(3)
+    for p in panels[:3]:
+        p["response"] = (
+            "difference of the slopes of the logarithm of the loss against data and against compute, k_D - k_C"
+        )
+        p.update(y_scale="linear", raw=None, curves=[], held=None)
+        for part in ("y", "low", "high"):
+            p["points"][part] = [v * -1e-4 for v in p["points"][part]]
+    panels[1]["points"] = {"x": [7.0], "y": [-2.75e-4], "low": [-3.1e-4], "high": [-2.4e-4], "group": [""]}
+    names = [f"method = a rather long name {i}, model_B = {10**i}" for i in range(12)]
+    panels[3].update(
+        {k: v for k, v in panel("x", {}, 0.4, rng, names).items() if k not in ("key", "regime", "readings")}
+    )
+    panels[4].update(x_scale="linear", y_scale="log", unit="reward per step^(1/2)", x_unit="1e9 parameters")
+    panels[5]["points"]["y"] = [1e9 * v for v in panels[5]["points"]["y"]]
+    return write_run(root, found, panels)

@@ -286,7 +286,7 @@ def by_group(part: Mapping[str, Any]) -> list[tuple[str, dict[str, Numbers]]]:
 
 def _held(axes: Axes, panel: Mapping[str, Any], looks: Mapping[str, tuple[str, str]], log_y: bool) -> None:
     several = len(looks) > 1
-    size, width = (10, 0.9) if len((panel.get("held") or {}).get("x") or ()) <= 30 else (5, 0.5)
+    size, width = (10, 0.9) if len((panel.get("held") or {}).get("x") or ()) <= 30 else (4, 0.3)
     for name, part in by_group(panel.get("held") or {}):
         edge = looks.get(name, (INK, "o"))[0] if several else INK
         _bars(axes, part, edge, log_y)
@@ -332,17 +332,25 @@ def group_texts(names: Sequence[str]) -> tuple[str, dict[str, str]]:
         pairs = [found[:1] for found in pairs]  # the first setting tells the curves apart
     keys = {tuple(p[0] for p in found) for found in pairs if all(len(p) == 2 for p in found)}
     if len(keys) != 1 or not all(len(p) == 2 for found in pairs for p in found):
-        return "", {name: _short(name) for name in names}
+        return "", _all_cut({name: _short(name) for name in names})
     title = ", ".join(next(iter(keys)))
-    labels = {n: _cut(", ".join(_short(p[1]) for p in found)) for n, found in zip(names, pairs, strict=True)}
-    return _cut(title), labels
+    labels = {n: ", ".join(_short(p[1]) for p in found) for n, found in zip(names, pairs, strict=True)}
+    return _cut(title), _all_cut(labels)
 
 
 def _short(name: str) -> str:
     try:
         return number(float(name))
     except ValueError:
-        return _cut(name)
+        return name
+
+
+def _all_cut(labels: Mapping[str, str]) -> dict[str, str]:
+    """Cut long labels at their end, or at their beginning where they differ only later."""
+    cut = {name: _cut(label) for name, label in labels.items()}
+    if len(set(cut.values())) == len(set(labels.values())):
+        return cut
+    return {name: label if len(label) <= 13 else "…" + label[-12:] for name, label in labels.items()}
 
 
 def _cut(name: str) -> str:

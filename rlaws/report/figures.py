@@ -6,6 +6,7 @@ English; the page puts a caption in both languages beside it.
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -129,31 +130,38 @@ class Box:
 def _place(figure: Figure, panel: Panel, lines: Sequence[Line], box: Box, looks: Looks) -> Axes:
     """Draw one panel with its heading into a box."""
     wide, tall = figure.get_size_inches()
-    label = textwrap.wrap(
-        words.with_unit(panel.get("response") or "response", panel.get("unit")), int(box.height / 0.062)
-    )
-    label = [*label[:1], _cut(" ".join(label[1:]), int(box.height / 0.062))] if len(label) > 2 else label
-    left = 0.56 + 0.14 * len(label)
+    room = int((box.height - 0.15) / 0.066)
+    label = textwrap.wrap(words.with_unit(panel.get("response") or "response", panel.get("unit")), room)
+    if len(label) > 2:  # the unit stays
+        unit = words.with_unit("", panel.get("unit"))
+        label = [label[0], _cut(" ".join(label[1:]).removesuffix(unit), room - len(unit)) + unit]
     groups = room_for_groups(panel)
     right, above = (groups, 0.24) if groups else (0.14, 0.08)
     below = 0.42
     bottom = tall - box.top - box.heading - box.height
-    axes = figure.add_axes(
-        (
-            (box.left + left) / wide,
-            (bottom + below) / tall,
-            (box.width - left - right) / wide,
-            (box.height - below - above) / tall,
-        )
-    )
+
+    def frame(left: float) -> tuple[float, float, float, float]:
+        inside = (box.left + left, bottom + below, box.width - left - right, box.height - below - above)
+        return inside[0] / wide, inside[1] / tall, inside[2] / wide, inside[3] / tall
+
+    axes = figure.add_axes(frame(0.56))
     draw(axes, panel, looks)
-    figure.text((box.left + 0.06) / wide, (bottom + (box.height + below) / 2) / tall, plain("\n".join(label)),
+    axes.set_position(frame(0.2 + 0.14 * len(label) + _widest(axes)))
+    figure.text((box.left + 0.06) / wide, (bottom + box.height / 2) / tall, plain("\n".join(label)),
                 rotation=90, va="center", ha="left", linespacing=1.15)  # fmt: skip
     for i, line in enumerate(lines):
         y = tall - box.top - LINE * (i + 1)
         figure.text((box.left + 0.08) / wide, y / tall, line.words, color=line.colour,
                     weight="bold" if line.bold else "normal", fontsize=7.8, va="bottom")  # fmt: skip
     return axes
+
+
+def _widest(axes: Axes) -> float:
+    """Return the inches that the labels of the vertical axis take; signs of a formula's markup take none."""
+    bottom, top = axes.get_ylim()
+    ticks = [t for t in axes.get_yticks() if bottom <= t <= top]
+    shown = axes.yaxis.get_major_formatter().format_ticks(ticks)
+    return 0.062 * max((len(re.sub(r"[${}^]", "", w.replace(r"\times", "×"))) for w in shown), default=3)
 
 
 def tile(panel: Panel, looks: Looks | None = None, width: float = 3.7, height: float = 2.55) -> Figure:

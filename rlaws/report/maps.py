@@ -13,6 +13,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator
 
 from rlaws.errors import InputError
 from rlaws.report import words
@@ -341,6 +342,7 @@ def _forest(axes: Axes, block: _Block) -> None:
         axes.annotate(
             shown, (1, i), (6, 0), ("axes fraction", "data"), textcoords="offset points", va="center", color=mark.strong
         )
+    axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
     axes.set_yticks(range(count), [plain(_cut(r.label)) for r in block.rows], fontsize=7)
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)

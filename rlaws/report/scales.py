@@ -37,6 +37,8 @@ def limits(core: Sequence[Any], wide: Sequence[Any], log: bool, stretch: float =
         return (0.1, 1.0) if log else (0.0, 1.0)
     inner = inner if inner.size else outer
     low, high = float(inner.min()), float(inner.max())
+    if high == low:  # one point: its own interval is the scale
+        low, high = float(outer.min()), float(outer.max())
     span = max(high - low, 0.15 if log else 0.05 * max(abs(low), abs(high), 1e-9))
     low = max(float(outer.min()), low - stretch * span)
     high = min(float(outer.max()), high + stretch * span)
@@ -59,7 +61,7 @@ def log_ticks(low: float, high: float, most: int = 6) -> list[float]:
         inside = [t for t in ticks if low <= t <= high]
         if 2 <= len(inside) <= most:
             return inside
-    if last - first <= 1:
+    if log10(high / low) <= 1:
         return [
             float(t) for t in MaxNLocator(most - 1, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high) if low <= t <= high
         ]

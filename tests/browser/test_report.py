@@ -179,6 +179,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "credit.wide_grid", {"alpha": list(range(14)), "beta": list(range(3)), "L": [4, 8]}, np.linspace(0.7, 1.3, 84)
     )
     folders.append(fixture.write_run(root, *big))
+    folders.append(fixture.hard(root))
     return write(folders, root / "report", formats=("html",), notes=[{"en": "A note.", "zh": "一条说明。"}])["html"]
 
 
@@ -191,7 +192,7 @@ def test_no_errors_and_nothing_is_fetched(browser, report):
     asked = [u for u in page.requests() if not u.startswith("data:")]
     assert [u.split("#")[0] for u in asked] == [address(report)]
     assert page.troubles() == []
-    assert page.ask("JSON.parse(document.getElementById('rlaws-data').textContent).runs.length") == 7
+    assert page.ask("JSON.parse(document.getElementById('rlaws-data').textContent).runs.length") == 8
 
 
 def test_the_collector_sees_errors_and_requests(browser, tmp_path):

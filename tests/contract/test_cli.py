@@ -14,7 +14,7 @@ from tests.cli import SMALL, rlaws, verdict
         (["run", "study=credit/snr_decy"], "Did you mean 'credit/snr_decay'"),
         (["run", "study=credit/snr_decay", "claim=credit/snr_decy"], "Did you mean 'credit/snr_decay'"),
         (["run", "study=credit/snr_decay", "grid.recovry=[0]"], "Did you mean 'grid.recovery'"),
-        (["run", "study=credit/snr_decay", "+grid.recovry=[0]"], "no such setting of policy, problems or probe. Did you"),
+        (["run", "study=credit/snr_decay", "+grid.recovry=[0]"], "no such setting of policy, problems or probe. Did"),
         (["run", "study=credit/snr_decay", "budgt=quick"], "Did you mean 'budget'"),
         (["run", "study=credit/snr_decay", "grid.recovery=[-0.1]"], "recovery"),
         (["run", "study=credit/snr_decay", "policy.length=-5"], "length"),
@@ -25,7 +25,18 @@ from tests.cli import SMALL, rlaws, verdict
         (["run", "study=credit/snr_decay", "+claim.colour=red"], "claim.colour: there is no such key"),
         (["run", "study=credit/snr_decay", "+claim.statment=x"], "Did you mean 'statement'"),
         (["run", "study=credit/snr_decay", "claim.law=powr"], "no law 'powr'. Did you mean 'power'"),
-        (["run", "study=credit/snr_decay", "claim.x={k: distanc}"], "distanc"),
+        (
+            [
+                "run",
+                "study=credit/snr_decay",
+                "claim.x.x=distanc",
+                "policy.length=8",
+                "probe.rollouts=100",
+                "grid.p=[0.9]",
+            ],
+            "Did you mean 'distance'",
+        ),
+        (["run", "study=credit/snr_decay", "grid={colour: [1]}"], "Set its entries one by one"),
         (["run", "study=credit/snr_decay", "probe._target_=os.system"], "outside the allowed packages"),
         (["run", "-m", "study=glob(nothing/*)"], "matches nothing"),
         (["run", "suite=quik"], "Did you mean 'quick'"),
@@ -64,7 +75,9 @@ def test_another_seed_is_another_run_and_zero_is_a_seed(tmp_path):
 
 
 def test_composed_configuration_is_shown(tmp_path):
-    ran = rlaws("run", "study=credit/snr_decay", "grid.recovery=[0,.02,.1]", "budget=quick", "--cfg", "job", cwd=tmp_path)
+    ran = rlaws(
+        "run", "study=credit/snr_decay", "grid.recovery=[0,.02,.1]", "budget=quick", "--cfg", "job", cwd=tmp_path
+    )
     assert ran.returncode == 0, ran.stderr
     assert "recovery:\n  - 0\n  - 0.02\n  - 0.1" in ran.stdout
     assert not list(tmp_path.iterdir())
@@ -86,7 +99,8 @@ def test_missing_data_says_what_to_fetch_and_is_no_failure(tmp_path):
 
 
 def test_a_policy_that_lacks_a_capability_is_refused(tmp_path):
-    ran = rlaws("run", "study=credit/snr_decay", "policy=uniform", "grid={}", "report=null", cwd=tmp_path)
+    ran = rlaws("run", "study=credit/snr_decay", "policy=uniform", "~grid.p", "~grid.recovery", "~grid.dense_noise",
+                "report=null", cwd=tmp_path)  # fmt: skip
     assert ran.returncode != 0
     assert "needs GRADIENT" in ran.stderr
     assert "offers" in ran.stderr

@@ -9,6 +9,7 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from markupsafe import escape
 
 from rlaws.errors import InputError
 from rlaws.report import figures, load, tables, write
@@ -185,7 +186,7 @@ def test_both_languages_stand_everywhere(written):
     html = written["html"]
     for key in ("tagline", "matrix", "limits", "figure", "map", "reproduce"):
         for language in ("en", "zh"):
-            assert UI[key][language].split("{")[0] in html, (key, language)
+            assert escape(UI[key][language].split("{")[0]) in html, (key, language)
     assert html.count('<span class="en" lang="en">') == html.count('<span class="zh" lang="zh">')
     assert "使用 best-of-N 时失败概率按 1/N 下降" in html
     assert "一条说明。" in html
@@ -229,9 +230,7 @@ def test_one_claim_and_twenty(claims, tmp_path):
     folders = [
         fixture.write_run(
             tmp_path / "runs",
-            *fixture.verdict(
-                f"topic.claim_{i}", {"alpha": [1, 2], "beta": [1, 2, 3, 4]}, np.linspace(0.8, 1.2, 8) + i / 50
-            ),
+            *fixture.verdict(f"topic.claim_{i}", {"alpha": [1, 2], "beta": [1, 2]}, np.linspace(0.8, 1.2, 4) + i / 50),
         )
         for i in range(claims)
     ]
@@ -260,7 +259,7 @@ def test_a_page_of_sixty_runs_stays_small(tmp_path, monkeypatch):
         tuple(page.Run(f"{run.folder}-{i}", run.manifest, run.verdict, run.panels, run.status, None) for i in range(60))
     )
     html = page.page(report)
-    assert sum("-t" in label for label in drawn) <= page.MOST_TILES
+    assert sum(bool(re.search(r"-t\d+$", label)) for label in drawn) <= page.MOST_TILES
     assert html.count("<tr>") < page.ALL_ROWS + 500
     assert len(html) < 6e6
     assert '"embedded":"verdicts' in html
@@ -375,7 +374,7 @@ def test_the_deciding_margin_belongs_to_the_deciding_check():
 # ------------------------------------------------------------------------------------------------ figures
 def test_log_ticks_are_few_and_round():
     assert log_ticks(1, 1000) == [1, 10, 100, 1000]
-    assert log_ticks(0.9, 3.2) == pytest.approx([1, 2, 3])
+    assert log_ticks(0.9, 3.2) == pytest.approx([0.9, 1, 2, 3])
     for low, high in [(1e-12, 1e9), (0.97, 1.04), (2, 900), (3e-3, 5e-3), (1, 2)]:
         ticks = log_ticks(low, high, 6)
         assert 2 <= len(ticks) <= 6, (low, high, ticks)
@@ -408,6 +407,27 @@ def test_group_labels_name_what_differs():
     )
     assert group_texts(["N = 1, s = 2", "N = 1, s = 3"])[1]["N = 1, s = 3"] == "1, 3"
     assert group_texts(["beam", "best-of-N"]) == ("", {"beam": "beam", "best-of-N": "best-of-N"})
+
+
+def test_long_group_labels_stay_different():
+    names = [f"method = a rather long name {i}" for i in range(12)]
+    title, labels = group_texts(names)
+    assert title == "method"
+    assert len(set(labels.values())) == 12
+    assert max(map(len, labels.values())) <= 13
+    assert group_texts(["a long name of one", "b"])[1] == {"a long name of one": "a long name …", "b": "b"}
+
+
+def test_the_unit_survives_a_long_response():
+    panel = fixture.panel("g", {}, 0.5, np.random.default_rng(0))
+    panel.update(
+        response="a quantity whose name is much too long for the height of its axis, whatever the wrapping",
+        unit="steps",
+    )
+    figure = figures.tile(panel)
+    label = next(t for t in figure.texts if t.get_rotation() == 90)
+    assert label.get_text().endswith("… [steps]")
+    assert label.get_text().count("\n") == 1
 
 
 def test_symbols_and_formulas():
@@ -446,11 +466,14 @@ def test_a_figure_is_quick_and_shows_all_its_parts(bent):
         "k [samples]",
         "✗ exponent: refuted",
         "held out, predicted",
-        "rival: exponential",
+        "fitted range",
         "run 3fa9c1d2e4b5",
     ):
         assert words in svg, words
     assert len(svg) < 200_000
+    signs = [t.get_text() for t in figures.claim_figure(verdict, panels).legends[0].get_texts()]
+    assert r"law: power   $y = a\,k^{-b}$" in signs
+    assert r"rival: exponential   $y = a\,e^{-k/\tau}$" in signs
     axes = figures.panel_figure(panels[0], verdict).axes[0]
     assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")
     stars = [line for line in axes.lines if line.get_marker() == "*"]

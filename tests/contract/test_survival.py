@@ -64,14 +64,17 @@ def failing(tmp_path):
         "    def measure(self, policy, problems, budget, seed):\n"
         "        if self.level == 2 and not Path('mended').exists():\n"
         "            raise ArithmeticError('level two went wrong')\n"
-        "        return PassAtK(samples=256, k_largest=64, per_octave=1, batch=20).measure(policy, problems, budget, seed)\n"
+        "        inner = PassAtK(samples=256, k_largest=64, per_octave=1, batch=20)\n"
+        "        return inner.measure(policy, problems, budget, seed)\n"
     )
     return tmp_path
 
 
 def test_a_cell_that_raises_is_recorded_counted_and_retried_alone(failing):
-    words = ["run", *SMALL[:2], "engine.workers=1", "report=null", "allow_targets=[userprobes]",
-             "probe={_target_: userprobes.touchy.Touchy}", "grid={level: [1, 2, 3]}"]  # fmt: skip
+    (failing / "conf/probe").mkdir(parents=True)
+    (failing / "conf/probe/touchy.yaml").write_text("_target_: userprobes.touchy.Touchy\nlevel: 0\n")
+    words = ["run", "--config-dir", str(failing / "conf"), *SMALL[:2], "engine.workers=1", "report=null",
+             "allow_targets=[userprobes]", "probe=touchy", "~grid.p", "+grid.level=[1,2,3]"]  # fmt: skip
     env = {"PYTHONPATH": os.pathsep.join([str(failing), os.environ.get("PYTHONPATH", "")])}
     ran = rlaws(*words, cwd=failing, env=env)
     assert ran.returncode == 1

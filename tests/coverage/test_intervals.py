@@ -69,7 +69,7 @@ def tail_truth():
 
 
 def test_the_pseudo_true_exponent_depends_on_the_grid_and_the_weights():
-    """Asymptote 0.400; equal weights in the log give 0.363 on this grid, standard errors give less: small k count more."""
+    """Asymptote 0.400; equal weights in the log give 0.363 on this grid, standard errors less: small k count more."""
     a, b = SHAPES
     exact = plain_points({"k": K.astype(float)}, np.exp(betaln(a, b + K) - betaln(a, b)))
     assert fit(law("power"), exact, {"x": "k"}, draws=20, **QUICK).value("b") == pytest.approx(0.363, abs=5e-4)
@@ -200,13 +200,13 @@ def test_the_slope_of_training_curves_with_autocorrelated_noise():
     for seed in range(TRIALS):
         rng = np.random.default_rng([5, seed])
         points = curves(rng)
-        found = fit(law("log_linear"), points, {"x": "step"}, draws=200, seed=seed, starts=4)
+        found = fit(law("log_linear"), points, {"x": "step"}, draws=120, seed=seed, starts=4)
         ours.append(found.interval("k", 0.9))
         low, high = found.mean_interval({"step": [1000.0]}, 0.9, extrapolate=True)
         predictions.append((low[0], high[0]))
         shuffled = np.concatenate([r * STEPS.size + rng.permutation(STEPS.size) for r in range(RUNS)])
         mixed = plain_points({k: v[shuffled] for k, v in points.x.items()}, points.y[shuffled], series=points.series)
-        blind.append(fit(law("log_linear"), mixed, {"x": "step"}, draws=100, **QUICK).interval("k", 0.9))
+        blind.append(fit(law("log_linear"), mixed, {"x": "step"}, draws=60, **QUICK).interval("k", 0.9))
     inside, control = count_inside(ours, SLOPE), count_inside(blind, SLOPE)
     assert honest(inside), f"{inside} of {TRIALS}"
     ahead = count_inside(predictions, 0.9 * 1000.0**-SLOPE)
@@ -219,22 +219,22 @@ def test_the_slope_of_training_curves_with_autocorrelated_noise():
 
 @pytest.mark.parametrize("true_law", [True, False])
 def test_a_true_law_is_seldom_beaten_and_a_false_one_often(true_law):
-    """100 planted sets: the true law loses to a rival by two standard errors, or shows a trend, at most 9 times.
+    """60 planted sets: the true law loses to a rival by two standard errors, or shows a trend, at most 7 times.
 
-    Were both rates at their nominal 2.3 % (one rival, one side) and 0.2 %, ten losses would have probability 3e-4. The
-    control plants the rival: then the law must lose or show a trend nearly always.
+    Were the rates at their nominal 2.3 % (one rival, one side) and 0.2 %, eight would have probability 2e-4. The
+    control plants the rival: then the law must lose, and show a trend, nearly always.
     """
     x = 2.0 ** np.arange(9)
     curve = 0.8 * x**-0.5 if true_law else 0.8 * np.exp(-0.03 * x)
     beaten = trends = 0
-    for seed in range(100):
+    for seed in range(60):
         rng = np.random.default_rng([6, seed])
         seeds = curve * (1 + 0.03 * rng.standard_normal((60, 1)) + 0.06 * rng.standard_normal((60, x.size)))
         columns = {
             "x": np.tile(x, 60), "cluster": np.repeat(range(60), x.size), "total": seeds.ravel(),
             "weight": np.ones(seeds.size),
         }  # fmt: skip
-        points = to_points(Measurement(columns, dict.fromkeys(columns, "1"), ("x",), "mean", "y", "1"), rng, 150)
+        points = to_points(Measurement(columns, dict.fromkeys(columns, "1"), ("x",), "mean", "y", "1"), rng, 100)
         found = compare(
             law("power"), [law("exponential")], points, {"x": "x"}, along="x", largest=2, starts=4, seed=seed
         )
@@ -242,10 +242,10 @@ def test_a_true_law_is_seldom_beaten_and_a_false_one_often(true_law):
         beaten += difference < -2 * stderr
         trends += max(abs(found.trend_slope), abs(found.trend_curvature)) > 3.3
     if true_law:
-        assert beaten + trends <= 9, f"{beaten} losses, {trends} trends"
+        assert beaten + trends <= 7, f"{beaten} losses, {trends} trends"
     else:
-        assert beaten >= 95, f"{beaten} losses"
-        assert trends >= 95, f"{trends} trends"
+        assert beaten >= 57, f"{beaten} losses"
+        assert trends >= 57, f"{trends} trends"
 
 
 @pytest.mark.parametrize("bent", [False, True])
