@@ -59,7 +59,7 @@ def setup(spec: dict[str, Any], threads: int) -> Callable[[int], Any]:
         search = Search("mcts", (1 + spec["sims"],), "oracle")
 
     def go(seed: int) -> Any:
-        done = run(tree, p, search, seed, root_key=spec["world"])
+        done = run(tree, p, search, seed, root_key=spec["world"], whole=True)
         return (done.visits, done.found[:, 0]) if spec["kind"] == "puct" else (done.found[:, 0], done.right[:, 0])
 
     return go

@@ -6,7 +6,6 @@ import fnmatch
 import json
 import re
 from collections.abc import Mapping, Sequence
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +23,8 @@ GROUPS = {
 
 
 def conf_dir() -> Path:
-    """Return the folder of the shipped configuration."""
-    return Path(str(files("conf")))
+    """Return the folder of the shipped configuration: beside the package, whatever a user's own folder is called."""
+    return Path(__file__).resolve().parents[1] / "conf"
 
 
 def names(group: str, extra: Sequence[Path] = ()) -> list[str]:

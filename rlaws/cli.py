@@ -93,7 +93,7 @@ def _hydra_error(error: BaseException) -> RlawsError | None:
 def _hydra(verb: str, args: list[str]) -> None:
     import hydra
 
-    from rlaws.catalogue import expand_globs
+    from rlaws.catalogue import conf_dir, expand_globs
 
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach _guard instead of Hydra's own printer
     sys.argv = [f"rlaws {verb}", *expand_globs(args)]
@@ -107,7 +107,7 @@ def _hydra(verb: str, args: list[str]) -> None:
         except RlawsError as error:
             raised.append(error)
 
-    hydra.main(version_base="1.3", config_path="pkg://conf", config_name=verb)(quietly)()
+    hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=verb)(quietly)()
     if raised:
         raise raised[0]
 

@@ -33,6 +33,7 @@ Array = NDArray[np.float64]
 RIVAL_Z = 2.0  # a difference counts from twice its standard error on
 SAME = 1e-5  # a law whose best fit to another's curve is this near (relative, root mean square) contains it
 POWER_DRAWS = 200
+WORST = 1e6  # a standardised residual beyond this is as bad as this
 ALIKE = 1e-6  # scores that agree to this are equal: what is left is rounding, and has no standard error of its own
 LEAST_LEFT = 0.15  # share of a trend that the law must leave visible for the trend to be tested
 
@@ -174,9 +175,10 @@ class _Court:
         return stderr_of(to_scale(self.held.draws, log=self.log))
 
     def score(self, predicted: Array, observed: Array) -> Array:
-        """Return the mean squared standardised residual of predictions [..., X]."""
+        """Return the mean squared standardised residual of predictions [..., X]; none counts above a million."""
         r = (to_scale(observed, log=self.log) - to_scale(predicted, log=self.log)) / self.stderr()
         seen = np.isfinite(r)
+        r = np.clip(r, -WORST, WORST)
         total = np.where(seen, r, 0.0) ** 2
         count = seen.sum(axis=-1)
         return np.where(count > 0, total.sum(axis=-1) / np.maximum(count, 1), np.nan)

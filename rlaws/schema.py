@@ -10,6 +10,7 @@ from typing import Any, Literal
 from omegaconf import DictConfig, OmegaConf
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from rlaws.catalogue import conf_dir
 from rlaws.claims import Claim, Decision, FitOptions, Holdout, Reading, prediction
 from rlaws.errors import InputError, suggest
 from rlaws.links import LINKS
@@ -303,12 +304,12 @@ def nearest_key(text: str, args: Sequence[str]) -> str:
     key = re.search(r"(?:Could not override|Key) '([\w.@/]+)'", text)
     if not key:
         return ""
-    from hydra import compose, initialize_config_module
+    from hydra import compose, initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
 
     groups = [a for a in args if re.match(r"(study|claim|probe|policy|problems|budget|engine|suite)=[\w/]+$", a)]
     GlobalHydra.instance().clear()
-    with initialize_config_module("conf", version_base="1.3"):
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         cfg = OmegaConf.to_container(compose("run", groups), resolve=False)
     known = _walk(cfg, "")
     if key[1] in known:

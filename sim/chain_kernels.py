@@ -205,37 +205,25 @@ def move_states(typingctx, z, t, wrong, stay, forgiven, recovered):
 
 # ---------------------------------------------------------------- one block
 @kernel
-def aligned(size):
-    """Return uint64 [size] that starts on a cache line, so that no 512-bit load straddles two."""
-    room = np.empty(size + 8, np.uint64)
-    skip = (-room.ctypes.data % 64) // 8
-    return room[skip : skip + size]
-
-
-@kernel
 def make_scratch(length, odds):
     """Allocate the arrays of one block; rows of padding stay zero (nobody is wrong there), certain moves are set."""
     padded = (length + ROWS - 1) // ROWS * ROWS
-    wrong = aligned(padded * WORDS).reshape(padded, WORDS)
-    wrong[length:] = uint64(0)
-    moves = aligned(3 * length * WORDS).reshape(3, length, WORDS)
+    moves = np.zeros((3, length, WORDS), np.uint64)
     for k in range(3):
         if odds.move_kind[k] == ALWAYS:
             moves[k] = ALL_ONES
-        elif odds.move_kind[k] == NEVER:
-            moves[k] = uint64(0)
     return Scratch(
-        wrong,
+        np.zeros((padded, WORDS), np.uint64),
         moves,
         np.empty(WORDS, np.uint64),
         np.empty(WORDS, np.uint64),
         np.empty(WORDS, np.uint64),
         np.empty((2, WORDS), np.uint64),
         np.empty((2, WORDS), np.uint64),
-        aligned(LANES // 2).view(np.float32),
-        aligned(LANES // 2).view(np.float32),
-        aligned(LANES // 2).view(np.float32),
-        aligned(LANES // 2),
+        np.empty(LANES, np.float32),
+        np.empty(LANES, np.float32),
+        np.empty(LANES, np.float32),
+        np.empty(LANES // 2, np.uint64),
         np.empty(2 * ROWS, np.float32),
     )
 

@@ -49,7 +49,7 @@ def softmax(theta, pi):
 
 @kernel
 def draw_batch(pi, rewards, how, keys, number, seen):
-    """Draw the answers of update ``number``; seen[0] counts them, seen[1] sums rewards, seen[2] their squares, [3, A]."""
+    """Draw the answers of update ``number``; seen [3, A] gets their counts, sums of rewards and of squares."""
     seen[:] = 0.0
     for i in range(how.batch):
         place = number * how.batch + i

@@ -205,7 +205,9 @@ def _check_ranges(t: TreePolicy) -> None:
 
 
 # ------------------------------------------------------------------------------------------------------- searching
-def run(tree: TreePolicy, p: ArrayLike, search: Search, seed: int, *, root_key: int | None = None) -> Searched:
+def run(
+    tree: TreePolicy, p: ArrayLike, search: Search, seed: int, *, root_key: int | None = None, whole: bool = False
+) -> Searched:
     """Search trees 0 ... P - 1 with step accuracies p.
 
     Args:
@@ -214,6 +216,8 @@ def run(tree: TreePolicy, p: ArrayLike, search: Search, seed: int, *, root_key: 
         search: Method, budgets and rule of choice.
         seed: One 64-bit word; it fixes the trees, their value errors and the samples.
         root_key: The 32-bit word from which the roots are made, if not the seed's; for worlds defined elsewhere.
+        whole: Under "oracle" a search ends at the right leaf, since nothing after it changes the answer; True goes on,
+            so that the root's visits are those of the whole budget.
 
     Returns:
         Answers and ledger, [P, K].
@@ -227,7 +231,7 @@ def run(tree: TreePolicy, p: ArrayLike, search: Search, seed: int, *, root_key: 
     if search.select in ("majority", "weighted") and search.method in ("mcts", "lookahead"):
         raise ValueError(f"'{search.select}' needs independent answers; '{search.method}' has none. Use 'verifier'.")
     key = tree_key(seed) if root_key is None else np.uint32(root_key)
-    out, visits = _run_threads(tree, steps, search, seed, key)
+    out, visits = _run_threads(tree, steps, search, seed, key, whole)
     if search.select != "oracle":
         _fall_back(tree, steps, search, seed, key, out)
     return _ledger(tree, search, out, visits)
@@ -242,7 +246,7 @@ def tree_key(seed: int) -> np.uint32:
 
 
 def _run_threads(
-    tree: TreePolicy, p: NDArray[np.float32], search: Search, seed: int, key: np.uint32
+    tree: TreePolicy, p: NDArray[np.float32], search: Search, seed: int, key: np.uint32, whole: bool
 ) -> tuple[Any, NDArray[np.int32] | None]:
     """Deal the problems to threads; each writes its own rows."""
     from sim import tree_kernels as k
@@ -253,7 +257,7 @@ def _run_threads(
 
     def part(i: int) -> None:
         work = k.Work(int(edges[i]), int(edges[i + 1]), key, seed_word(seed), SELECTS.index(search.select), 1)
-        _kernel(tree, p, search, work, out, visits)
+        _kernel(tree, p, search, work, out, (visits, not whole and search.select == "oracle"))
 
     if tree.threads == 1:
         part(0)
@@ -264,15 +268,15 @@ def _run_threads(
 
 
 def _kernel(
-    tree: TreePolicy, p: NDArray[np.float32], search: Search, work: Any, out: Any, visits: NDArray[np.int32] | None
+    tree: TreePolicy, p: NDArray[np.float32], search: Search, work: Any, out: Any, rest: tuple[Any, bool]
 ) -> None:
-    """Call the kernel of a method."""
+    """Call the kernel of a method; ``rest`` is what only PUCT needs: room for visits, and whether to stop early."""
     from sim import tree_kernels as k
 
     shape, there = (0,) * tree.branching, world(tree)
     budgets = np.asarray(search.budgets, dtype=np.int64)
     if search.method == "mcts":
-        k.run_puct(p, work, budgets, there, _tables(tree, int(budgets[-1])), visits, out, shape)
+        k.run_puct(p, work, budgets, there, _tables(tree, int(budgets[-1]), rest[1]), rest[0], out, shape)
     elif search.method == "best_of_n":
         k.run_samples(p, work, budgets, there, k.SAMPLES, out, shape)
     elif search.method == "lookahead":
@@ -318,14 +322,15 @@ def world(tree: TreePolicy) -> Any:
     )
 
 
-def _tables(tree: TreePolicy, size: int) -> Any:
+def _tables(tree: TreePolicy, size: int, stop: bool) -> Any:
     """Return the exploration factor and the reciprocals, for visit counts up to ``size`` + 2."""
     from sim import tree_kernels as k
 
     n = np.arange(size + 3, dtype=float)
     growth = np.log1p((n + 1.0) / tree.exploration_base)
     inverse = np.divide(1.0, n, out=np.zeros_like(n), where=n > 0)
-    return k.Tables(((tree.exploration + growth) * np.sqrt(n)).astype(np.float32), inverse.astype(np.float32))
+    explore = (tree.exploration + growth) * np.sqrt(n)
+    return k.Tables(explore.astype(np.float32), inverse.astype(np.float32), stop)
 
 
 def beam_cost(width: int, branching: int, depth: int) -> int:

@@ -73,6 +73,7 @@ class Tables(NamedTuple):
 
     explore: np.ndarray  # float32: (c + log((n + base + 1) / base)) sqrt(n)
     inverse: np.ndarray  # float32: 1 / n
+    stop: bool  # whether the right leaf ends the search
 
 
 class Leaves(NamedTuple):
@@ -311,6 +312,7 @@ def puct(root, p, simulations, world, tables, nodes, leaves, shape):
         at = 0
         k = 0
         v = _ZERO
+        on = False
         while True:
             arg = best_child(nodes.row[at], tables.explore[nodes.visits[at]], shape)
             nodes.path[k], nodes.turn[k] = at, arg
@@ -337,6 +339,8 @@ def puct(root, p, simulations, world, tables, nodes, leaves, shape):
             n += 1
             break
         back_up(nodes, k, v, tables.inverse, shape)
+        if tables.stop and k == depth and on:
+            break
     return count
 
 
@@ -585,6 +589,14 @@ def settle(leaves, count, budgets, select, depth, tally, out, q):
             out.right[q, k] = leaves.steps[best] == depth
 
 
+@kernel
+def write_spent(leaves, count, budgets, stop, depth, out, q):
+    """Write what a one-at-a-time search spent: its budget, or less where the right leaf ended it."""
+    done = stop and count > 0 and leaves.steps[count - 1] == depth
+    for k in range(budgets.size):
+        out.spent[q, k] = min(budgets[k], leaves.time[count - 1]) if done else budgets[k]
+
+
 # ---------------------------------------------------------------- many problems
 @kernel
 def make_leaves(size):
@@ -655,8 +667,7 @@ def run_puct(p, work, budgets, world, tables, visits, out, shape):
     for q in range(work.first, work.last):
         count = puct(root_word(q, work.key), p[q], simulations, world, tables, nodes, leaves, shape)
         settle(leaves, count, budgets, work.select, world.depth, tally, out, q)
-        for k in range(budgets.size):
-            out.spent[q, k] = budgets[k]
+        write_spent(leaves, count, budgets, tables.stop, world.depth, out, q)
         for a in range(b):
             visits[q, a] = np.int32(_ONE / nodes.row[0, 2 * b + a] + _HALF) - 1
 
@@ -688,9 +699,7 @@ def run_lookahead(p, work, budgets, world, out, shape):
     for q in range(work.first, work.last):
         count = lookahead(root_word(q, work.key), p[q], most, stop, world, front, leaves, shape)
         settle(leaves, count, budgets, work.select, world.depth, tally, out, q)
-        done = stop and count > 0 and leaves.steps[count - 1] == world.depth
-        for k in range(budgets.size):
-            out.spent[q, k] = min(budgets[k], leaves.time[count - 1]) if done else budgets[k]
+        write_spent(leaves, count, budgets, stop, world.depth, out, q)
 
 
 @kernel

@@ -17,7 +17,7 @@ from rlaws.probes.pass_at_k import batches, by_cluster
 from rlaws.problems import ProblemSet
 from rlaws.search import Search, least_budget
 
-PILOT_PER_OCTAVE = 4
+PILOT_PER_OCTAVE = 2
 
 
 def first(problems: ProblemSet, size: int) -> ProblemSet:

@@ -55,7 +55,7 @@ def batch_update(
     theta: Sequence[float], rewards: Sequence[float], algorithm: str, size: int, step: float, baseline: bool,
     rng: random.Random,
 ) -> list[float]:  # fmt: skip
-    """One update from a batch drawn answer by answer: step x mean of A_i grad log π(a_i) (grpo: A_i over the batch's sd)."""
+    """One update from a batch drawn answer by answer: step x mean of A_i grad log π(a_i); grpo: A_i over its sd."""
     pi = softmax(theta)
     drawn = rng.choices(range(len(pi)), weights=pi, k=size)
     got = [rewards[a] for a in drawn]

@@ -74,7 +74,8 @@ def test_a_cell_that_raises_is_recorded_counted_and_retried_alone(failing):
     (failing / "conf/probe").mkdir(parents=True)
     (failing / "conf/probe/touchy.yaml").write_text("_target_: userprobes.touchy.Touchy\nlevel: 0\n")
     words = ["run", "--config-dir", str(failing / "conf"), *SMALL[:2], "engine.workers=1", "report=null",
-             "allow_targets=[userprobes]", "probe=touchy", "~grid.p", "+grid.level=[1,2,3]"]  # fmt: skip
+             "allow_targets=[userprobes]", "probe=touchy", "~grid.p", "+grid.level=[1,2,3]",
+             "~probe.samples", "~probe.k_largest", "~probe.per_octave", "~probe.batch"]  # fmt: skip
     env = {"PYTHONPATH": os.pathsep.join([str(failing), os.environ.get("PYTHONPATH", "")])}
     ran = rlaws(*words, cwd=failing, env=env)
     assert ran.returncode == 1

@@ -55,7 +55,7 @@ def same(done, q, tree, leaves, budgets, select):
 @pytest.mark.parametrize(("name", "select"), CASES)
 def test_puct(name, select):
     tree, p, budgets = TREES[name], 0.45, (10, 40, 150)
-    done = run(tree, np.full(32, p), Search("mcts", budgets, select), 1, root_key=KEY)
+    done = run(tree, np.full(32, p), Search("mcts", budgets, select), 1, root_key=KEY, whole=True)
     for q in range(32):
         visits, leaves = slow.puct(slow.Node(tree, p, slow.root(q, KEY)), budgets[-1] - 1)
         assert done.visits[q].tolist() == visits

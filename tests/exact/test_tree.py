@@ -169,7 +169,7 @@ def test_beam_as_wide_as_the_tree_sees_everything():
 def test_puct_that_does_not_explore_stays_with_the_first_child():
     """sigma = 0, c = 0: no estimate is below the 0 of unvisited children, so all ties go to child 0."""
     tree = TreePolicy(branching=2, depth=5, value_noise=0.0, exploration=0.0, exploration_base=np.inf)
-    done = run(tree, np.full(500, 0.5), Search("mcts", (41,)), 7, root_key=9)
+    done = run(tree, np.full(500, 0.5), Search("mcts", (41,)), 7, root_key=9, whole=True)
     assert np.all(done.visits[:, 0] == 40)
     for q in range(500):
         node, right = slow.Node(tree, 0.5, slow.root(q, 9)), True
@@ -188,9 +188,13 @@ def test_puct_follows_a_policy_that_knows_the_way():
 @pytest.mark.parametrize("decoys", [False, True])
 def test_visits_are_conserved(decoys):
     tree = TreePolicy(depth=4, value_noise=1.0, decoys=decoys, unevenness=1.0)
-    done = run(tree, np.full(300, 0.4), Search("mcts", (50, 200)), 9)
+    p, search = np.full(300, 0.4), Search("mcts", (50, 200))
+    done = run(tree, p, search, 9, whole=True)
     assert np.all(done.visits.sum(axis=1) == 199)
-    assert np.all(done.found[:, 0] <= done.found[:, 1])
+    assert np.all(done.expansions == [50, 200])
+    early = run(tree, p, search, 9)
+    np.testing.assert_array_equal(early.found, done.found)
+    np.testing.assert_array_equal(early.visits.sum(axis=1) + 1, early.expansions[:, 1])
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -1,7 +1,7 @@
 """Planted laws through the whole pipeline: rows in, verdict out.
 
-The law itself must be supported, each rival and a constant must not; rates over 100 experiments with fixed seeds. If the
-true rate of right verdicts is 0.97 the count falls below 95 with probability 8 %, and a rate of 0.90 passes with
+The law itself must be supported, each rival and a constant must not: rates over 100 experiments with fixed seeds. If
+the true rate of right verdicts is 0.97 the count falls below 95 with probability 8 %, and a rate of 0.90 passes with
 probability 6 %; the seeds are fixed, so a run says something of the code and not of the day.
 """
 
