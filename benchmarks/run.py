@@ -76,6 +76,8 @@ def compile_c(source: str) -> ctypes.CDLL:
         if done.returncode:
             raise Skip(f"{compiler} failed: {done.stderr.strip().splitlines()[-1:]}")
         return ctypes.CDLL(str(out))
+    except OSError as problem:
+        raise Skip(f"{compiler}: {problem}") from None
     finally:
         shutil.rmtree(folder)  # the library stays mapped
 

@@ -12,7 +12,8 @@
 
 Entries: this project's simulator through its public function; the same algorithm by hand in C (``chain_limit.c``);
 NumPy as one writes it first; NumPy tuned (raw 32-bit words against integer thresholds, one float32 matrix product);
-torch and jax where they can be imported. Rates count chain-steps, rollouts times L, also where correct steps are never visited.
+torch and jax where they can be imported. Rates count chain-steps, rollouts times L, also where right steps are never
+visited.
 """
 
 from __future__ import annotations

@@ -35,6 +35,9 @@ from rlaws.seeding import generator, seed_sequence, word
 from rlaws.study import Study
 
 
+FEW_STARTS = 8  # of a planted experiment, whose basin the pilot has found
+
+
 @dataclass(slots=True)
 class Analyst:
     """Fits each law once for each regime point and keeps the results for all readings.
@@ -44,6 +47,7 @@ class Analyst:
         measured: Its rows.
         draws: Bootstrap replicas.
         seed: Root seed; the analysis has its own streams.
+        starts: Starting points of every fit.
         fits: Fits by what determines them.
     """
 
@@ -51,6 +55,7 @@ class Analyst:
     measured: Measurement
     draws: int
     seed: int
+    starts: int = 32
     fits: dict[Any, Fit | Comparison] = field(default_factory=dict)
     points: dict[Any, Points] = field(default_factory=dict)
 
@@ -60,7 +65,7 @@ class Analyst:
 
     def planted(self, e: Evidence, points: Points, number: int) -> Evidence:
         """Return the evidence of a planted experiment: other responses at the same design points."""
-        alone = replace(self, fits={}, points={})
+        alone = replace(self, starts=FEW_STARTS, fits={}, points={})
         return alone._evidence(e.reading, e.regime, e.link, points, (_key(e.regime), e.link, "planted", number))
 
     def _evidence(
@@ -95,6 +100,7 @@ class Analyst:
             "loss": options.loss,
             "free_scale": options.free_scale,
             "draws": self.draws,
+            "starts": self.starts,
             "seed": stream,
         }
 

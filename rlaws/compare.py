@@ -33,6 +33,7 @@ Array = NDArray[np.float64]
 RIVAL_Z = 2.0  # a difference counts from twice its standard error on
 SAME = 1e-5  # a law whose best fit to another's curve is this near (relative, root mean square) contains it
 POWER_DRAWS = 200
+MIDDLE = 3.2897  # standard deviations between the 5 % and 95 % points of a normal distribution
 WORST = 1e6  # a standardised residual beyond this is as bad as this
 ALIKE = 1e-6  # scores that agree to this are equal: what is left is rounding, and has no standard error of its own
 LEAST_LEFT = 0.15  # share of a trend that the law must leave visible for the trend to be tested
@@ -208,11 +209,15 @@ def inputs(points: Points) -> dict[str, NDArray[np.generic]]:
 
 
 def _sd(values: Array) -> float:
+    """Return the standard deviation that the middle 90 % of the draws imply under a normal distribution.
+
+    A rival that runs away in a few draws would otherwise make every difference insignificant.
+    """
     kept = values[np.isfinite(values)]
     if kept.size < 2:
         return float("nan")
-    size = max(1.0, float(np.max(np.abs(kept))))  # a draw that runs away must not overflow its square
-    return size * float(np.std(kept / size, ddof=1))
+    low, high = np.quantile(kept, [0.05, 0.95], method="weibull")
+    return float(high - low) / MIDDLE
 
 
 def small_sample(found: Fit) -> float:

@@ -266,8 +266,9 @@ def interval_from_draws(center: Any, draws: Array, level: float = 0.95, dof: int
 
     Without ``dof``: the percentile interval, with the quantiles of B draws at ranks tail (B + 1), so that a small B
     does not shorten it. From ``dof + 1`` resampled clusters a percentile interval is too short, because resampling n
-    clusters underestimates their variance by (n-1)/n and ignores that it was estimated. With at least ten clusters the percentiles are moved outwards to those of sqrt(n/(n-1)) t (the expanded percentile interval,
-    Hesterberg 2015, arXiv 1411.5279, section 5.3). With fewer, even the extreme draws lie too near, and the interval is
+    clusters underestimates their variance by (n-1)/n and ignores that it was estimated. With at least ten clusters
+    the percentiles are moved outwards to those of sqrt(n/(n-1)) t (the expanded percentile interval, Hesterberg 2015,
+    arXiv 1411.5279, section 5.3). With fewer, even the extreme draws lie too near, and the interval is
     center +- t sd sqrt(n/(n-1)).
 
     Args:

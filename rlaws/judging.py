@@ -97,7 +97,8 @@ def widened(estimate: float, draws: Array, level: float, clusters: int) -> tuple
     if not (np.isfinite(low) and np.isfinite(high)):
         return -np.inf, np.inf
     stretch = float(stdtrit(dof or 1e9, 0.5 + level / 2) / stdtrit(dof or 1e9, 0.95))
-    return float(estimate - stretch * max(0.0, estimate - low)), float(estimate + stretch * max(0.0, high - estimate))
+    below, above = max(0.0, estimate - float(low)), max(0.0, float(high) - estimate)
+    return estimate - stretch * below, estimate + stretch * above
 
 
 def judge(p: Prediction, e: Evidence, level: float, decision: Decision) -> Check:

@@ -44,4 +44,4 @@ def needs(policy: Any, methods: tuple[str, ...], probe: str) -> None:
     """
     missing = [m for m in methods if not hasattr(policy, m)]
     if missing:
-        raise InputError(f"Probe '{probe}' asks a policy for {', '.join(missing)}; {type(policy).__name__} cannot tell.")
+        raise InputError(f"Probe '{probe}' asks for {', '.join(missing)}; {type(policy).__name__} cannot tell.")

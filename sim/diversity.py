@@ -2,9 +2,9 @@
 
 | policy | world | what is random |
 |---|---|---|
-| ``DensityPolicy`` | a density that climbs a reward landscape, solved exactly | the landscape and the start of each problem |
+| ``DensityPolicy`` | a density that climbs a reward landscape | the landscape and the start of each problem |
 | ``CloudPolicy`` | the same process as particles | the particles |
-| ``ModesPolicy`` | K modes x S synonyms, expected gradient | the start of each problem, which modes are right |
+| ``ModesPolicy`` | K modes x S synonyms, expected gradient | each problem's start and right modes |
 | ``BatchPolicy`` | two right modes and a wrong one, finite batches | the batches |
 | ``GroupPolicy`` | right or wrong, groups of G with a verifier that errs | the groups |
 | ``TailPolicy`` | answers with a known tail | the samples |
@@ -131,7 +131,7 @@ class Crowd:
 
     def gradient_norm(self, problems: ProblemSet) -> Array:
         """Return the size of the gradient of the mean reward in the policy's location, |mean dU/dx|, [P]."""
-        return np.abs(self.slopes.mean(axis=1))
+        return np.asarray(np.abs(self.slopes.mean(axis=1)), dtype=np.float64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -415,4 +415,4 @@ class TailPolicy:
         """Return the class of each of n answers to every problem, [P, n]."""
         edges = np.cumsum(self.probabilities())
         drawn = np.random.default_rng(seed).random((len(problems), n)) * edges[-1]
-        return np.searchsorted(edges, drawn).astype(np.int64)
+        return np.asarray(np.searchsorted(edges, drawn), dtype=np.int64)

@@ -127,7 +127,7 @@ class SearchFailure:
         begin, end = crossing(coarse, failure, self.high), crossing(coarse, failure, self.low)
         if begin is None or end is None:
             begin, end = max(start, self.most / 10), float(self.most)
-        if end < begin + 3:
+        if end < begin + 5:
             raise InputError(
                 f"search_failure: '{method}' goes from failing with {self.high:g} to {self.low:g} within "
                 f"{begin:.0f} to {end:.0f} expansions, too few to fit an exponent; make the problems harder."

@@ -20,7 +20,6 @@ Every function takes a ``ChainWorld``; arrays over steps have index t - 1. Sourc
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -248,8 +247,3 @@ def outcome_information_sampled(world: ChainWorld, right: ArrayLike) -> tuple[fl
 def outcome_entropy(world: ChainWorld) -> float:
     """Return H(R) in bits, the most that one outcome can tell."""
     return float(binary_entropy(success_probability(world)))
-
-
-def total_snr(moments: Iterable[float]) -> float:
-    """Return sqrt(sum SNR_t^2), the SNR of the best weighting of independent positions."""
-    return float(np.sqrt(np.sum(np.square(np.fromiter(moments, dtype=np.float64)))))

@@ -26,7 +26,7 @@ def replicator(start: ArrayLike, rewards: ArrayLike, time: float) -> Array:
 
 
 def gibbs(reference: ArrayLike, rewards: ArrayLike, strength: float) -> Array:
-    """Optimum of reward - strength KL(π || reference): reference e^{r/strength}/Z (uniform reference: entropy bonus)."""
+    """Optimum of reward - strength KL(π || reference): reference e^{r/strength}/Z; uniform for an entropy bonus."""
     return replicator(reference, rewards, 1.0 / strength)
 
 

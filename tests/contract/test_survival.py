@@ -64,7 +64,7 @@ def failing(tmp_path):
         "    def measure(self, policy, problems, budget, seed):\n"
         "        if self.level == 2 and not Path('mended').exists():\n"
         "            raise ArithmeticError('level two went wrong')\n"
-        "        inner = PassAtK(samples=256, k_largest=64, per_octave=1, batch=20)\n"
+        "        inner = PassAtK(samples=2048, k_largest=1024, per_octave=1, batch=20)\n"
         "        return inner.measure(policy, problems, budget, seed)\n"
     )
     return tmp_path

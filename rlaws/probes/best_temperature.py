@@ -1,0 +1,199 @@
+"""The sampling temperature that is best for a way of using samples, against the scale of training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from math import comb, factorial
+from typing import Any, ClassVar
+
+import numpy as np
+from scipy.optimize import minimize_scalar
+
+from rlaws.errors import InputError, suggest
+from rlaws.measurement import Measurement
+from rlaws.policy import Array, Capability
+from rlaws.probes.base import Budget
+from rlaws.problems import ProblemSet
+
+METRICS = ("pass_at_1", "pass_at_n", "majority", "verifier")
+SCAN = 121
+TOLERANCE = 1e-6  # of the logarithm of the temperature
+GROUPS = 20  # of problems left out in turn
+QUANTITIES = ("temperature", "greedy_loss")
+
+
+def plurality_weights(answers: int, n: int) -> Array:
+    """Return the probability that the right answer wins a vote of n, given that it got c = 0 ... n votes, [n + 1].
+
+    The n - c other votes fall on answers - 1 wrong ones with equal probability; equals share the win. With t wrong
+    answers tied at c the count of arrangements is a coefficient of exponential generating functions,
+    (n-c)! [x^(n-c)] C(K-1, t) (x^c / c!)^t (sum_{j<c} x^j / j!)^(K-1-t), over (K-1)^(n-c).
+
+    Args:
+        answers: K.
+        n: Votes, at least 1.
+    """
+    out = np.zeros(n + 1)
+    for c in range(1, n + 1):
+        others = n - c
+        below = np.array([1.0 / factorial(j) if j < c else 0.0 for j in range(others + 1)])
+        for t in range(min(answers - 1, others // c) + 1):
+            ways = np.zeros(others + 1)
+            ways[0] = 1.0
+            for _ in range(answers - 1 - t):
+                ways = np.convolve(ways, below)[: others + 1]
+            share = ways[others - c * t] / float(factorial(c)) ** t
+            out[c] += comb(answers - 1, t) / (t + 1) * share * factorial(others) / float(answers - 1) ** others
+    return out
+
+
+def vote(p: Array, answers: int, n: int) -> Array:
+    """Return the probability that the right answer wins a vote of n samples, [P], wrong answers being equally likely."""
+    c = np.arange(n + 1)
+    binomial = np.array([comb(n, int(i)) for i in c], dtype=float)
+    return np.asarray((binomial * p[:, None] ** c * (1 - p[:, None]) ** (n - c)) @ plurality_weights(answers, n))
+
+
+def accepted(p: Array, n: int, false_positive: float, false_negative: float) -> Array:
+    """Return the success of n samples of which an accepted one is answered, else any one, [P].
+
+    Each sample is judged afresh: a = p (1 - fn) + (1 - p) fp are accepted, a share p (1 - fn) / a of them right.
+    """
+    good, bad = p * (1 - false_negative), (1 - p) * false_positive
+    a = good + bad
+    none = (1 - a) ** n
+    right = np.divide(good, a, out=np.zeros_like(a), where=a > 0)
+    left = np.divide(p * false_negative, 1 - a, out=np.zeros_like(a), where=a < 1)
+    return np.asarray(right * (1 - none) + left * none)
+
+
+@dataclass(frozen=True, slots=True)
+class BestTemperature:
+    """tau*(C), where the mean over problems of what n samples achieve is highest; 0 where greedy is no worse.
+
+    A scan of the logarithm of tau finds the highest hump, golden section and parabolas its top. Where the problems are
+    the nodes of a quadrature ("weight" among their difficulties) nothing is random, and the standard error is the
+    solver's own: its tolerance plus the change when every second node is left out. Where problems are a sample, it is
+    the jackknife over groups of problems.
+
+    Attributes:
+        quantity: "temperature" (tau*), or "greedy_loss" (success at tau* less success at tau = 0).
+        metric: "pass_at_1", "pass_at_n", "majority" or "verifier".
+        n: Samples of each problem.
+        false_positive: Of the verifier.
+        false_negative: Of the verifier.
+        scales: Training scales C, rising.
+        coldest: Lowest temperature of the scan.
+        hottest: Highest temperature of the scan.
+    """
+
+    NAME: ClassVar[str] = "best_temperature"
+    REQUIRES: ClassVar[tuple[frozenset[Capability], ...]] = (
+        frozenset({Capability.SUCCESS}),
+        frozenset({Capability.TRAIN}),
+    )
+    UNITS: ClassVar[Mapping[str, str]] = {
+        "quantity": "name", "metric": "name", "n": "samples", "false_positive": "1", "false_negative": "1",
+        "scales": "C0", "coldest": "1", "hottest": "1",
+    }  # fmt: skip
+    quantity: str = "temperature"
+    metric: str = "pass_at_n"
+    n: int = 16
+    false_positive: float = 0.05
+    false_negative: float = 0.05
+    scales: tuple[float, ...] = (1.0, 4.0, 16.0, 64.0, 256.0, 1024.0)
+    coldest: float = 0.05
+    hottest: float = 100.0
+
+    def __post_init__(self) -> None:
+        for name, value, possible in (("metric", self.metric, METRICS), ("quantity", self.quantity, QUANTITIES)):
+            if value not in possible:
+                raise InputError(f"{name} = '{value}' is not known.{suggest(value, possible)}")
+        if self.n < 1 or not 0 < self.coldest < self.hottest or len(self.scales) < 2:
+            raise InputError("best_temperature: n >= 1, 0 < coldest < hottest and two scales are needed.")
+
+    def measure(
+        self, policy: Any, problems: ProblemSet | None, budget: Budget, seed: np.random.SeedSequence
+    ) -> Measurement:
+        """Return one row a scale: tau* (or the loss of greedy) with its standard error."""
+        if problems is None or not hasattr(policy, "at_temperature"):
+            raise InputError(
+                f"best_temperature needs problems and a policy with at_temperature(tau); {type(policy).__name__} "
+                "as given has not both. Choose policy=temperature."
+            )
+        found = [self.best(c.policy, problems) for c in policy.train(problems, self.scales, seed)]
+        return Measurement(
+            columns={
+                "training": np.array(self.scales),
+                "cluster": np.array(["all"] * len(found)),
+                "total": np.array([v for v, _ in found]),
+                "weight": np.ones(len(found)),
+                "stderr": np.array([e for _, e in found]),
+            },
+            units={"training": "C0", "total": "1", "weight": "1", "stderr": "1"},
+            x=("training",),
+            statistic="mean",
+            response="best temperature" if self.quantity == "temperature" else "success lost by greedy decoding",
+            response_unit="1",
+            resample="reported",
+            provenance={"cost": {"problems": len(problems)}},
+        )
+
+    def best(self, policy: Any, problems: ProblemSet) -> tuple[float, float]:
+        """Return tau* (or the loss of greedy) of one policy and its standard error."""
+        exact = "weight" in problems.difficulty
+        weight = problems.difficulty["weight"] if exact else np.full(len(problems), 1.0 / len(problems))
+        whole = self._solve(policy, problems, weight)
+        error = TOLERANCE * max(abs(whole), TOLERANCE)
+        if exact:
+            thin = np.where(np.arange(weight.size) % 2 == 0, weight, 0.0)
+            return whole, error + abs(self._solve(policy, problems, thin / thin.sum()) - whole)
+        group = np.arange(weight.size) % GROUPS
+        others = [np.where(group == g, 0.0, weight) for g in range(GROUPS)]
+        left = np.array([self._solve(policy, problems, w / w.sum()) for w in others])
+        return whole, float(np.hypot(error, np.sqrt((GROUPS - 1) * np.mean((left - left.mean()) ** 2))))
+
+    def _solve(self, policy: Any, problems: ProblemSet, weight: Array) -> float:
+        def mean(temperature: float) -> float:
+            return float(weight @ self._achieved(policy.at_temperature(temperature), problems))
+
+        temperature, top = hottest_hump(mean, self.coldest, self.hottest)
+        greedy = mean(0.0)
+        if self.quantity == "greedy_loss":
+            return max(0.0, top - greedy)
+        return 0.0 if greedy >= top else temperature
+
+    def _achieved(self, policy: Any, problems: ProblemSet) -> Array:
+        """Return what n samples achieve on each problem, [P]."""
+        p = np.asarray(policy.success(problems), dtype=float)
+        if self.metric == "pass_at_1":
+            return p
+        if self.metric == "pass_at_n":
+            return np.asarray(1.0 - (1.0 - p) ** self.n)
+        if self.metric == "verifier":
+            return accepted(p, self.n, self.false_positive, self.false_negative)
+        return vote(p, int(policy.answers), self.n)
+
+
+def hottest_hump(mean: Callable[[float], float], coldest: float, hottest: float) -> tuple[float, float]:
+    """Return the temperature at the top of the highest hump, and its height.
+
+    Raises:
+        InputError: If the function still rises at the hottest temperature.
+    """
+    logs = np.linspace(np.log(coldest), np.log(hottest), SCAN)
+    values = np.array([mean(float(np.exp(x))) for x in logs])
+    i = int(np.argmax(values))
+    if i == SCAN - 1:
+        raise InputError(
+            f"best_temperature: success still rises at hottest = {hottest:g}: the policy knows less than chance there. "
+            "Raise 'hottest', or start from a stronger policy."
+        )
+    if i == 0:
+        return coldest, float(values[0])
+    top = minimize_scalar(
+        lambda x: -mean(float(np.exp(x))), bounds=(logs[i - 1], logs[i + 1]), method="bounded",
+        options={"xatol": TOLERANCE / 10},
+    )  # fmt: skip
+    return float(np.exp(top.x)), float(-top.fun)

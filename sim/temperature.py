@@ -1,0 +1,142 @@
+"""The temperature world: K answers, one right, and how far its logit stands above the others.
+
+On a problem the right answer has logit m above each of the K - 1 wrong ones, so at temperature tau it is sampled with
+
+    p(m, tau) = 1 / (1 + (K - 1) e^(-m / tau)),      greedily (tau = 0): right iff m > 0.
+
+Margins differ over problems, m = C^sharpening (margin + rise log C + spread Z) with Z standard normal and C the scale
+of training: ``rise`` moves the mean, ``sharpening`` multiplies all logits. What a temperature is worth is an integral
+over Z; problems are the nodes of a trapezoid rule (``MarginProblems``), which for an integrand analytic in a strip and
+falling like e^(-z^2/2) is exact up to e^(-2 pi a / h), a the width of the strip, pi tau / spread here: no sampling.
+
+Known to be right by: another rule of quadrature (``exact/temperature.py``), enumeration of votes, tau* ~ C^sharpening
+exactly when ``rise`` is 0, greedy limits, and a slow twin that samples answers one by one (``slow/temperature.py``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import numpy as np
+from scipy.special import expit
+
+from rlaws.policy import Array, Checkpoint
+from rlaws.problems import ProblemSet, difficulty
+
+
+@dataclass(frozen=True, slots=True)
+class MarginProblems:
+    """Problems as the nodes of a trapezoid rule for the standard normal law; they carry "z" and "weight".
+
+    Attributes:
+        nodes: Number of nodes, odd; the step is 2 reach / (nodes - 1).
+        reach: Largest z; the mass beyond 8 is 1e-15.
+    """
+
+    UNITS: ClassVar[Mapping[str, str]] = {"nodes": "problems", "reach": "1"}
+    nodes: int = 4001
+    reach: float = 8.0
+
+    def __post_init__(self) -> None:
+        if self.nodes < 5 or self.nodes % 2 == 0 or not 4 <= self.reach <= 30:
+            raise ValueError(f"nodes = {self.nodes} must be odd and at least 5, reach = {self.reach} lie in [4, 30].")
+
+    def draw(self, seed: np.random.SeedSequence) -> ProblemSet:
+        """Return the nodes; nothing is random, so the seed is not used."""
+        z = np.linspace(-self.reach, self.reach, self.nodes)
+        weight = np.exp(-z * z / 2)
+        ids = np.array([f"node-{i:05d}" for i in range(self.nodes)])
+        return ProblemSet(
+            ids, {"z": z, "weight": weight / weight.sum()}, settings={"nodes": self.nodes, "reach": self.reach}
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class NormalProblems:
+    """Problems whose z are independent standard normal draws: a benchmark of finite size.
+
+    Attributes:
+        size: Number of problems.
+    """
+
+    UNITS: ClassVar[Mapping[str, str]] = {"size": "problems"}
+    size: int = 2000
+
+    def __post_init__(self) -> None:
+        if self.size < 2:
+            raise ValueError(f"size = {self.size} problems asked; give at least 2.")
+
+    def draw(self, seed: np.random.SeedSequence) -> ProblemSet:
+        """Draw the problems; they carry the difficulty "z"."""
+        z = np.random.default_rng(seed).standard_normal(self.size)
+        return ProblemSet(
+            np.array([f"normal-{i:06d}" for i in range(self.size)]), {"z": z}, settings={"size": self.size}
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class TemperaturePolicy:
+    """A policy that is a margin on every problem.
+
+    Attributes:
+        answers: K, at least 2.
+        margin: Mean margin at C = 1, in logits.
+        rise: What a factor e in C adds to the mean margin, in logits.
+        spread: Standard deviation of the margin at C = 1, in logits; positive.
+        sharpening: Exponent by which all logits grow with C.
+        training: C.
+        temperature: tau; 0 is greedy.
+    """
+
+    UNITS: ClassVar[Mapping[str, str]] = {
+        "answers": "answers", "margin": "logits", "rise": "logits", "spread": "logits", "sharpening": "1",
+        "training": "C0", "temperature": "1",
+    }  # fmt: skip
+    answers: int = 8
+    margin: float = 0.0
+    rise: float = 0.5
+    spread: float = 2.0
+    sharpening: float = 0.0
+    training: float = 1.0
+    temperature: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.answers < 2 or not 0 < self.spread < np.inf or not 0 < self.training < np.inf:
+            raise ValueError(
+                f"answers = {self.answers} (at least 2), spread = {self.spread}, training = {self.training} (positive)."
+            )
+        if not 0 <= self.temperature < np.inf:
+            raise ValueError(f"temperature = {self.temperature} must be finite and at least 0 (0 is greedy).")
+        for name in ("margin", "rise", "sharpening"):
+            if not np.isfinite(getattr(self, name)):
+                raise ValueError(f"{name} = {getattr(self, name)} must be a finite number.")
+
+    def margins(self, problems: ProblemSet) -> Array:
+        """Return the margin on each problem, in logits, [P]."""
+        mean = self.margin + self.rise * np.log(self.training)
+        return np.asarray(self.training**self.sharpening * (mean + self.spread * difficulty(problems, "z")))
+
+    def success(self, problems: ProblemSet) -> Array:
+        """Return the probability of the right answer on each problem, [P]; greedy ties are broken evenly."""
+        m = self.margins(problems)
+        if self.temperature == 0:
+            return np.where(m == 0, 1.0 / self.answers, (m > 0).astype(float))
+        return np.asarray(expit(m / self.temperature - np.log(self.answers - 1.0)))
+
+    def at_temperature(self, temperature: float) -> TemperaturePolicy:
+        """Return the same policy, sampled at another temperature."""
+        return replace(self, temperature=temperature)
+
+    def train(self, problems: ProblemSet, times: Sequence[float], seed: np.random.SeedSequence) -> Iterator[Checkpoint]:
+        """Yield the policy at ``times`` times its scale; training is a formula here, so the seed is not used.
+
+        Raises:
+            ValueError: If the times are not positive and rising.
+        """
+        t = np.asarray(times, dtype=float)
+        if not t.size or t[0] <= 0 or np.any(np.diff(t) <= 0):
+            raise ValueError(f"times = {list(times)} must be positive and rising.")
+        for at in t.tolist():
+            yield Checkpoint(at, "C0", replace(self, training=self.training * at), {"training": at})
