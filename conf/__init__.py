@@ -1,0 +1,1 @@
+"""The shipped configuration: claims, studies and what they are composed of."""

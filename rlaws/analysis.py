@@ -34,7 +34,6 @@ from rlaws.resampling import Points, to_points
 from rlaws.seeding import generator, seed_sequence, word
 from rlaws.study import Study
 
-
 FEW_STARTS = 8  # of a planted experiment, whose basin the pilot has found
 
 

@@ -84,8 +84,9 @@ def _told(decided: Side, leaves: Sequence[Leaf], errors: int) -> dict[str, Any]:
         words = " and ".join(_words(rule, yes, decided) for rule, yes in path)
         supported = sum(v.outcome is Outcome.SUPPORTED for v in side)
         (holds if supported * 2 > len(side) else fails).append(words)
-    holds, fails = [h for h in holds if h], [f for f in fails if f]
-    inside, outside = " or ".join(holds) or "(no simple region)", " or ".join(fails) or "(no simple region)"
+    if not any(holds) or not any(fails):
+        return _exceptions(decided)
+    inside, outside = " or ".join(holds), " or ".join(fails)
     en = f"holds where {inside}; fails where {outside}"
     zh = f"成立：{inside}；不成立：{outside}"
     if errors:
@@ -93,6 +94,25 @@ def _told(decided: Side, leaves: Sequence[Leaf], errors: int) -> dict[str, Any]:
         zh += f"（{len(decided)} 个已判定点中有 {errors} 个在另一侧）"
     axes = list(dict.fromkeys(rule[0] for path, _ in leaves for rule, _ in path))
     return {"axes": axes, "text": {"en": en, "zh": zh}, "errors": errors}
+
+
+def _exceptions(decided: Side) -> dict[str, Any]:
+    """Name the points of the rarer kind, where no rule parts the two."""
+    supported = [v for v in decided if v.outcome is Outcome.SUPPORTED]
+    refuted = [v for v in decided if v.outcome is Outcome.REFUTED]
+    rare, common = sorted((supported, refuted), key=len)
+    points = "; ".join(", ".join(f"{k} = {w}" for k, w in v.regime.items()) for v in rare[:3])
+    more = f" and {len(rare) - 3} more" if len(rare) > 3 else ""
+    verb, zh_verb = ("holds", "成立") if rare is supported else ("fails", "不成立")
+    other, zh_other = ("fails", "不成立") if rare is supported else ("holds", "成立")
+    return {
+        "axes": list(decided[0].regime)[:2],
+        "text": {
+            "en": f"{verb} only at {points}{more}, and {other} at the other {len(common)} decided points",
+            "zh": f"仅在 {points}{more} 处{zh_verb}，其余 {len(common)} 个已判定点{zh_other}",
+        },
+        "errors": 0,
+    }
 
 
 def _words(rule: Rule, yes: bool, decided: Sequence[PointVerdict]) -> str:

@@ -214,7 +214,8 @@ class Fit:
         curves = np.repeat(finite_rows(self.predict_draws(x, extrapolate)), 25, axis=0)
         noise = self.noise.sd * np.random.default_rng(seed).standard_normal(curves.shape)
         logs = self.scale == "log"
-        runs = curves * np.exp(noise) if logs else curves + noise * np.abs(curves) ** self.noise.power
+        with np.errstate(over="ignore"):
+            runs = curves * np.exp(noise) if logs else curves + noise * np.abs(curves) ** self.noise.power
         return interval_from_draws(self.predict(x, extrapolate), runs, level, self._dof())
 
     def to_json(self) -> str:

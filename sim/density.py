@@ -9,8 +9,8 @@ f is the drift and D > 0 the diffusion; both may depend on x. A reward landscape
 
 Method. Finite volumes: p_i is the average over a cell, the flux over a face is exponentially fitted (Scharfetter and
 Gummel 1969, Chang and Cooper 1970), so the stationary density is kept exactly on the grid and the error is of second
-order in the width. For a reward given as a function the rates come from integrals over cells instead (``climb``): the
-stationary cell averages are then those of exp(U/T) itself. Mass is kept to rounding (``density_kernels``).
+order in the width. For a reward given as a function (``climb``) the stationary cell averages are those of exp(U/T)
+itself. Mass is kept to rounding (``density_kernels``).
 
 Time. "euler": backward Euler, positive for any step, first order. "sdirk": two solves a step, L-stable, second order,
 no stability limit. "rational": exp(tA) p by a rational approximation of order 16, any t in one go. With a ``tolerance``
@@ -173,11 +173,10 @@ def hill(grid: Grid, reward: ArrayLike, temperature: float) -> Line:
 
 
 def climb(grid: Grid, reward: Field, temperature: float) -> Line:
-    """Return the climb of a reward known as a function, with rates from integrals over cells.
+    """Return the climb of a reward known as a function: the stationary cell averages are those of exp(U/T) itself.
 
-    With w_i the average of exp(U/T) over cell i, and Q_i the integral of exp(-U/T) from centre to centre, the flux is
-    T (p_i / w_i - p_{i+1} / w_{i+1}) / Q_i: exact for a stationary flux, so that barriers and Gibbs weights are right
-    on coarse grids. Eight Gauss points an integral.
+    The reward of a cell is T log of the average of exp(U/T) over it (eight Gauss points), fitted exponentially like any
+    other: exact in the Gibbs weights on coarse grids, and right in the drift where the reward is steep over one cell.
 
     Args:
         grid: The cells.
@@ -187,15 +186,10 @@ def climb(grid: Grid, reward: Field, temperature: float) -> Line:
     if not temperature > 0:
         raise ValueError(f"temperature = {temperature} must be positive.")
     nodes, weights = np.polynomial.legendre.leggauss(QUADRATURE)
-    x, half = grid.centres, grid.width / 2
-    middle = np.asarray(reward(x), dtype=np.float64)
-    inside = np.asarray(reward(x[:, None] + half * nodes), dtype=np.float64) - middle[:, None]
-    log_w = middle / temperature + np.log(np.exp(inside / temperature) @ (weights / 2))
-    faces = np.asarray(reward(grid.faces[:, None] + half * nodes), dtype=np.float64)
-    low = np.minimum(log_w[:-1], log_w[1:])
-    resistance = np.exp(low[:, None] - faces / temperature) @ (weights / 2)
-    k = temperature / (grid.width**2 * resistance)
-    return Line(grid, k * np.exp(low - log_w[:-1]), k * np.exp(low - log_w[1:]))
+    inside = np.asarray(reward(grid.centres[:, None] + grid.width / 2 * nodes), dtype=np.float64) / temperature
+    top = inside.max(axis=1, keepdims=True)
+    log_average = top[:, 0] + np.log(np.exp(inside - top) @ (weights / 2))
+    return hill(grid, temperature * log_average, temperature)
 
 
 # ---------------------------------------------------------------- evolution

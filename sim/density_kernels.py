@@ -54,11 +54,11 @@ def exponential(x):
 
 @kernel(inline=True)
 def bernoulli(w):
-    """Return w / (e^w - 1): the weight of exponential fitting. A series below |w| = 1/16 (error below 1e-17)."""
+    """Return w / (e^w - 1) for w >= 0, the weight of exponential fitting; a series below 1/16 (error below 1e-17)."""
     q = w * w
     series = 1.0 - 0.5 * w + q * (1 / 12 - q * (1 / 720 - q * (1 / 30240 - q * (1 / 1209600))))
-    small = abs(w) < 0.0625
-    z = 1.0 if small else min(max(w, -700.0), 700.0)
+    small = w < 0.0625
+    z = 1.0 if small else min(w, 700.0)
     return series if small else w / (exponential(z) - 1.0)
 
 
@@ -70,12 +70,14 @@ def hop_rates(peclet, conductance, right, left):
         peclet: w = -drift x width / diffusion at each face, [F] (the rise of the potential over D).
         conductance: diffusion / width² at each face, [F].
         right: [F], written: conductance B(w).
-        left: [F], written: conductance B(-w) = conductance (B(w) + w).
+        left: [F], written: conductance B(-w). The larger of the two is the smaller plus |w|, never a difference.
     """
     for i in range(right.size):
-        b = bernoulli(peclet[i])
-        right[i] = conductance[i] * b
-        left[i] = conductance[i] * (b + peclet[i])
+        w = peclet[i]
+        less = conductance[i] * bernoulli(abs(w))
+        more = less + conductance[i] * abs(w)
+        right[i] = less if w > 0.0 else more
+        left[i] = more if w > 0.0 else less
 
 
 # ---------------------------------------------------------------- one dimension

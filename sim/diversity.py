@@ -24,6 +24,7 @@ from scipy.special import expit, logit
 
 from rlaws.errors import suggest
 from rlaws.policy import Array, Checkpoint, Counts
+from rlaws.probes.escape_time import child
 from rlaws.problems import ProblemSet, difficulty
 from rlaws.seeding import word
 from sim import density, drift
@@ -172,7 +173,7 @@ class CloudPolicy:
         self, problems: ProblemSet, times: Sequence[float], seed: np.random.SeedSequence
     ) -> Iterator[Checkpoint]:
         """Yield the crowds at the rising times, each rounded to a whole number of steps."""
-        first, second = seed.spawn(2)
+        first, second = child(seed, 0), child(seed, 1)
         noise = np.random.default_rng(first).standard_normal((len(problems), self.crowd))
         cloud = density.Cloud(self.start + self.start_sd * noise)
         for time in rising(times):
@@ -385,31 +386,31 @@ TAILS = ("geometric", "zipf", "finite")
 class TailPolicy:
     """Answers i = 1, 2, ... with a known tail.
 
-    geometric: p_i ~ shape^i; zipf: p_i ~ i^-shape; finite: ``support`` answers of equal chance.
+    geometric: p_i ~ e^(-shape i); zipf: p_i ~ i^-(1 + shape); finite: 20/shape answers of equal chance.
 
     Attributes:
         tail: geometric, zipf or finite.
-        shape: Of the tail: below 1 (geometric) or above 1 (zipf).
-        support: Answers there are; a zipf tail is cut there.
+        shape: Of the tail, positive; small is long.
+        support: Where the infinite tails are cut.
     """
 
     UNITS: ClassVar[Mapping[str, str]] = {"tail": "name", "shape": "1", "support": "answers"}
     tail: str = "geometric"
-    shape: float = 0.8
-    support: int = 200
+    shape: float = 0.1
+    support: int = 100_000
 
     def __post_init__(self) -> None:
         if self.tail not in TAILS:
             raise ValueError(f"tail = '{self.tail}' is not known.{suggest(self.tail, TAILS)}")
-        fine = {"geometric": 0 < self.shape < 1, "zipf": self.shape > 1, "finite": True}[self.tail]
-        if not fine or self.support < 2:
-            raise ValueError(f"shape = {self.shape}: below 1 for geometric, above 1 for zipf; support at least 2.")
+        if not 0 < self.shape <= 10 or self.support < 2:
+            raise ValueError(f"shape = {self.shape} must lie in (0, 10] and support = {self.support} be at least 2.")
 
     def probabilities(self) -> Array:
-        """Return the probability of each answer, [support]."""
-        i = np.arange(1, self.support + 1, dtype=np.float64)
-        weights = {"geometric": self.shape**i, "zipf": i**-self.shape, "finite": np.ones(i.size)}[self.tail]
-        return np.asarray(weights / weights.sum())
+        """Return the probability of each answer."""
+        size = round(20 / self.shape) if self.tail == "finite" else self.support
+        i = np.arange(1, size + 1, dtype=np.float64)
+        tails = {"geometric": np.exp(-self.shape * i), "zipf": i ** -(1.0 + self.shape), "finite": np.ones(size)}
+        return np.asarray(tails[self.tail] / tails[self.tail].sum())
 
     def answers(self, problems: ProblemSet, n: int, seed: np.random.SeedSequence) -> NDArray[np.int64]:
         """Return the class of each of n answers to every problem, [P, n]."""

@@ -1,7 +1,7 @@
 """Replay: training on samples that an earlier policy drew.
 
-Bandit. A softmax over A answers, each right with its own probability. A fresh sample (answer a ~ π, reward R) is used at
-once and kept; then ratio - 1 kept samples are drawn and used again,
+Bandit. A softmax over A answers, each right with its own probability. A fresh sample (answer a ~ π, reward R) is used
+at once and kept; then ratio - 1 kept samples are drawn and used again,
 
     θ += step w (R - b) grad log π(a),   w = 1, or min(π(a)/μ(a), cap) with μ the chance at which a was drawn
 
@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rlaws.policy import Array, Checkpoint
+from rlaws.probes.escape_time import child
 from rlaws.problems import ProblemSet
 from rlaws.seeding import word
 from sim import replay_kernels as kernels
@@ -87,7 +88,7 @@ class ReplayPolicy:
         self, problems: ProblemSet, times: Sequence[float], seed: np.random.SeedSequence
     ) -> Iterator[Checkpoint]:
         """Yield the policy at the rising amounts of compute."""
-        first, second = seed.spawn(2)
+        first, second = child(seed, 0), child(seed, 1)
         means = np.random.default_rng(first).uniform(0.1, 0.9, (len(problems), self.answers))
         due = rising(times)
         marks = [max(1, int(t / (self.fresh + self.ratio * self.update))) for t in due]

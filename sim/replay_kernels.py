@@ -99,8 +99,8 @@ def tour_run(features, theta, state, tour, keys, span):
     """Train one run on tasks visited in turn; return how many solved tasks were lost.
 
     Task k is right with probability σ(θ · features[k]). An update is on the current task (its answer drawn), or, with
-    probability ``share``, on a wrong answer that was given to a task before. state [2, K]: whether a wrong answer of the
-    task is kept, whether the task counts as solved.
+    probability ``share``, on a wrong answer that was given to a task before. state [2, K]: whether a wrong answer of
+    the task is kept, whether the task counts as solved.
     """
     tasks = features.shape[0]
     losses = 0

@@ -1,11 +1,13 @@
 """The temperature world: K answers, one right, and how far its logit stands above the others.
 
-On a problem the right answer has logit m above each of the K - 1 wrong ones, so at temperature tau it is sampled with
+On a problem the right answer stands m logits above the strongest wrong one, and the other K - 2 wrong answers, the tail,
+stand a gap g below that. At temperature tau the right answer is sampled with
 
-    p(m, tau) = 1 / (1 + (K - 1) e^(-m / tau)),      greedily (tau = 0): right iff m > 0.
+    p(m, tau) = 1 / (1 + e^(-m / tau) (1 + (K - 2) e^(-g / tau))),      greedily (tau = 0): right iff m > 0.
 
+Heat lets samples leave a strongest answer that is wrong (m < 0) and lets the tail in: that is the whole trade.
 Margins differ over problems, m = C^sharpening (margin + rise log C + spread Z) with Z standard normal and C the scale
-of training: ``rise`` moves the mean, ``sharpening`` multiplies all logits. What a temperature is worth is an integral
+of training: ``rise`` moves the mean, ``sharpening`` multiplies all logits, the gap too. What a temperature is worth is an integral
 over Z; problems are the nodes of a trapezoid rule (``MarginProblems``), which for an integrand analytic in a strip and
 falling like e^(-z^2/2) is exact up to e^(-2 pi a / h), a the width of the strip, pi tau / spread here: no sampling.
 
@@ -36,7 +38,7 @@ class MarginProblems:
     """
 
     UNITS: ClassVar[Mapping[str, str]] = {"nodes": "problems", "reach": "1"}
-    nodes: int = 4001
+    nodes: int = 8001
     reach: float = 8.0
 
     def __post_init__(self) -> None:
@@ -82,6 +84,7 @@ class TemperaturePolicy:
 
     Attributes:
         answers: K, at least 2.
+        gap: g at C = 1, in logits; 0 makes all wrong answers alike.
         margin: Mean margin at C = 1, in logits.
         rise: What a factor e in C adds to the mean margin, in logits.
         spread: Standard deviation of the margin at C = 1, in logits; positive.
@@ -91,10 +94,11 @@ class TemperaturePolicy:
     """
 
     UNITS: ClassVar[Mapping[str, str]] = {
-        "answers": "answers", "margin": "logits", "rise": "logits", "spread": "logits", "sharpening": "1",
+        "answers": "answers", "gap": "logits", "margin": "logits", "rise": "logits", "spread": "logits", "sharpening": "1",
         "training": "C0", "temperature": "1",
     }  # fmt: skip
-    answers: int = 8
+    answers: int = 100
+    gap: float = 4.0
     margin: float = 0.0
     rise: float = 0.5
     spread: float = 2.0
@@ -109,6 +113,8 @@ class TemperaturePolicy:
             )
         if not 0 <= self.temperature < np.inf:
             raise ValueError(f"temperature = {self.temperature} must be finite and at least 0 (0 is greedy).")
+        if not 0 <= self.gap < np.inf:
+            raise ValueError(f"gap = {self.gap} must be finite and at least 0: the tail is no stronger than the strongest.")
         for name in ("margin", "rise", "sharpening"):
             if not np.isfinite(getattr(self, name)):
                 raise ValueError(f"{name} = {getattr(self, name)} must be a finite number.")
@@ -122,8 +128,20 @@ class TemperaturePolicy:
         """Return the probability of the right answer on each problem, [P]; greedy ties are broken evenly."""
         m = self.margins(problems)
         if self.temperature == 0:
-            return np.where(m == 0, 1.0 / self.answers, (m > 0).astype(float))
-        return np.asarray(expit(m / self.temperature - np.log(self.answers - 1.0)))
+            tied = 2.0 if self.gap > 0 else float(self.answers)
+            return np.where(m == 0, 1.0 / tied, (m > 0).astype(float))
+        return np.asarray(expit(m / self.temperature - np.log(self._wrong())))
+
+    def strongest_wrong(self, problems: ProblemSet) -> Array:
+        """Return the probability of the strongest wrong answer on each problem, [P]."""
+        right = self.success(problems)
+        if self.temperature == 0:
+            return 1.0 - right
+        return np.asarray((1.0 - right) / self._wrong())
+
+    def _wrong(self) -> float:
+        """Weight of all wrong answers in units of the strongest: 1 + (K - 2) e^(-g / tau)."""
+        return float(1.0 + (self.answers - 2) * np.exp(-self.gap * self.training**self.sharpening / self.temperature))
 
     def at_temperature(self, temperature: float) -> TemperaturePolicy:
         """Return the same policy, sampled at another temperature."""

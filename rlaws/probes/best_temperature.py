@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from math import comb, factorial
 from typing import Any, ClassVar
 
@@ -17,42 +18,66 @@ from rlaws.probes.base import Budget
 from rlaws.problems import ProblemSet
 
 METRICS = ("pass_at_1", "pass_at_n", "majority", "verifier")
-SCAN = 121
+SCAN = 61
 TOLERANCE = 1e-6  # of the logarithm of the temperature
 GROUPS = 20  # of problems left out in turn
-QUANTITIES = ("temperature", "greedy_loss")
 
 
-def plurality_weights(answers: int, n: int) -> Array:
-    """Return the probability that the right answer wins a vote of n, given that it got c = 0 ... n votes, [n + 1].
+@cache
+def win_share(right: int, strongest: int, rest: int, tail: int) -> float:
+    """Return the share of the win that the right answer gets, given the votes; equals share.
 
-    The n - c other votes fall on answers - 1 wrong ones with equal probability; equals share the win. With t wrong
-    answers tied at c the count of arrangements is a coefficient of exponential generating functions,
-    (n-c)! [x^(n-c)] C(K-1, t) (x^c / c!)^t (sum_{j<c} x^j / j!)^(K-1-t), over (K-1)^(n-c).
+    The ``rest`` votes fall on ``tail`` answers with equal probability. With t of them tied at c = ``right`` votes, the
+    count of arrangements is a coefficient of exponential generating functions,
+    rest! [x^rest] C(tail, t) (x^c / c!)^t (sum_{j<c} x^j / j!)^(tail-t), over tail^rest.
 
     Args:
-        answers: K.
-        n: Votes, at least 1.
+        right: Votes of the right answer, c.
+        strongest: Votes of the strongest wrong answer.
+        rest: Votes of the tail.
+        tail: Answers in the tail.
     """
-    out = np.zeros(n + 1)
-    for c in range(1, n + 1):
-        others = n - c
-        below = np.array([1.0 / factorial(j) if j < c else 0.0 for j in range(others + 1)])
-        for t in range(min(answers - 1, others // c) + 1):
-            ways = np.zeros(others + 1)
-            ways[0] = 1.0
-            for _ in range(answers - 1 - t):
-                ways = np.convolve(ways, below)[: others + 1]
-            share = ways[others - c * t] / float(factorial(c)) ** t
-            out[c] += comb(answers - 1, t) / (t + 1) * share * factorial(others) / float(answers - 1) ** others
+    if strongest > right or right == 0:
+        return 0.0
+    if rest == 0 or tail == 0:
+        return 0.0 if rest else 1.0 / (1 + (strongest == right))
+    below = np.array([1.0 / factorial(j) if j < right else 0.0 for j in range(rest + 1)])
+    total = 0.0
+    for t in range(min(tail, rest // right) + 1):
+        ways = _power(below, tail - t, rest)[rest - right * t]
+        ways *= comb(tail, t) * factorial(rest) / float(factorial(right)) ** t / float(tail) ** rest
+        total += ways / (1 + t + (strongest == right))
+    return total
+
+
+def _power(series: Array, exponent: int, degree: int) -> Array:
+    """Return a power of a polynomial up to a degree, by squaring."""
+    out = np.zeros(degree + 1)
+    out[0] = 1.0
+    while exponent:
+        if exponent & 1:
+            out = np.convolve(out, series)[: degree + 1]
+        series = np.convolve(series, series)[: degree + 1]
+        exponent >>= 1
     return out
 
 
-def vote(p: Array, answers: int, n: int) -> Array:
-    """Return the probability that the right answer wins a vote of n samples, [P], wrong answers being equally likely."""
-    c = np.arange(n + 1)
-    binomial = np.array([comb(n, int(i)) for i in c], dtype=float)
-    return np.asarray((binomial * p[:, None] ** c * (1 - p[:, None]) ** (n - c)) @ plurality_weights(answers, n))
+def vote(p: Array, strongest: Array, answers: int, n: int) -> Array:
+    """Return the probability that the right answer wins a vote of n samples, [P], a sum over all counts.
+
+    Args:
+        p: Probability of the right answer, [P].
+        strongest: Probability of the strongest wrong answer, [P]; the others share the rest equally.
+        answers: K.
+        n: Votes.
+    """
+    out = np.zeros(p.size)
+    tail = np.maximum(1.0 - p - strongest, 0.0)
+    for c in range(1, n + 1):
+        for d in range(min(c, n - c) + 1):
+            ways = comb(n, c) * comb(n - c, d) * win_share(c, d, n - c - d, answers - 2)
+            out += ways * p**c * strongest**d * tail ** (n - c - d)
+    return out
 
 
 def accepted(p: Array, n: int, false_positive: float, false_negative: float) -> Array:
@@ -70,7 +95,7 @@ def accepted(p: Array, n: int, false_positive: float, false_negative: float) -> 
 
 @dataclass(frozen=True, slots=True)
 class BestTemperature:
-    """tau*(C), where the mean over problems of what n samples achieve is highest; 0 where greedy is no worse.
+    """tau*(C), where the mean over problems of what n samples achieve is highest; 0 where colder is always better.
 
     A scan of the logarithm of tau finds the highest hump, golden section and parabolas its top. Where the problems are
     the nodes of a quadrature ("weight" among their difficulties) nothing is random, and the standard error is the
@@ -78,13 +103,13 @@ class BestTemperature:
     the jackknife over groups of problems.
 
     Attributes:
-        quantity: "temperature" (tau*), or "greedy_loss" (success at tau* less success at tau = 0).
         metric: "pass_at_1", "pass_at_n", "majority" or "verifier".
         n: Samples of each problem.
         false_positive: Of the verifier.
         false_negative: Of the verifier.
         scales: Training scales C, rising.
-        coldest: Lowest temperature of the scan.
+        coldest: Lowest temperature of the scan; where it is the best one, tau* is reported as 0 (greedy). It is not
+            compared with greedy decoding itself, whose jump at m = 0 no quadrature over problems resolves.
         hottest: Highest temperature of the scan.
     """
 
@@ -94,10 +119,9 @@ class BestTemperature:
         frozenset({Capability.TRAIN}),
     )
     UNITS: ClassVar[Mapping[str, str]] = {
-        "quantity": "name", "metric": "name", "n": "samples", "false_positive": "1", "false_negative": "1",
+        "metric": "name", "n": "samples", "false_positive": "1", "false_negative": "1",
         "scales": "C0", "coldest": "1", "hottest": "1",
     }  # fmt: skip
-    quantity: str = "temperature"
     metric: str = "pass_at_n"
     n: int = 16
     false_positive: float = 0.05
@@ -107,16 +131,15 @@ class BestTemperature:
     hottest: float = 100.0
 
     def __post_init__(self) -> None:
-        for name, value, possible in (("metric", self.metric, METRICS), ("quantity", self.quantity, QUANTITIES)):
-            if value not in possible:
-                raise InputError(f"{name} = '{value}' is not known.{suggest(value, possible)}")
+        if self.metric not in METRICS:
+            raise InputError(f"metric = '{self.metric}' is not known.{suggest(self.metric, METRICS)}")
         if self.n < 1 or not 0 < self.coldest < self.hottest or len(self.scales) < 2:
             raise InputError("best_temperature: n >= 1, 0 < coldest < hottest and two scales are needed.")
 
     def measure(
         self, policy: Any, problems: ProblemSet | None, budget: Budget, seed: np.random.SeedSequence
     ) -> Measurement:
-        """Return one row a scale: tau* (or the loss of greedy) with its standard error."""
+        """Return one row a scale: tau* with its standard error."""
         if problems is None or not hasattr(policy, "at_temperature"):
             raise InputError(
                 f"best_temperature needs problems and a policy with at_temperature(tau); {type(policy).__name__} "
@@ -134,14 +157,14 @@ class BestTemperature:
             units={"training": "C0", "total": "1", "weight": "1", "stderr": "1"},
             x=("training",),
             statistic="mean",
-            response="best temperature" if self.quantity == "temperature" else "success lost by greedy decoding",
+            response="best temperature",
             response_unit="1",
             resample="reported",
             provenance={"cost": {"problems": len(problems)}},
         )
 
     def best(self, policy: Any, problems: ProblemSet) -> tuple[float, float]:
-        """Return tau* (or the loss of greedy) of one policy and its standard error."""
+        """Return tau* of one policy and its standard error."""
         exact = "weight" in problems.difficulty
         weight = problems.difficulty["weight"] if exact else np.full(len(problems), 1.0 / len(problems))
         whole = self._solve(policy, problems, weight)
@@ -158,11 +181,7 @@ class BestTemperature:
         def mean(temperature: float) -> float:
             return float(weight @ self._achieved(policy.at_temperature(temperature), problems))
 
-        temperature, top = hottest_hump(mean, self.coldest, self.hottest)
-        greedy = mean(0.0)
-        if self.quantity == "greedy_loss":
-            return max(0.0, top - greedy)
-        return 0.0 if greedy >= top else temperature
+        return highest_hump(mean, self.coldest, self.hottest)
 
     def _achieved(self, policy: Any, problems: ProblemSet) -> Array:
         """Return what n samples achieve on each problem, [P]."""
@@ -173,11 +192,11 @@ class BestTemperature:
             return np.asarray(1.0 - (1.0 - p) ** self.n)
         if self.metric == "verifier":
             return accepted(p, self.n, self.false_positive, self.false_negative)
-        return vote(p, int(policy.answers), self.n)
+        return vote(p, np.asarray(policy.strongest_wrong(problems)), int(policy.answers), self.n)
 
 
-def hottest_hump(mean: Callable[[float], float], coldest: float, hottest: float) -> tuple[float, float]:
-    """Return the temperature at the top of the highest hump, and its height.
+def highest_hump(mean: Callable[[float], float], coldest: float, hottest: float) -> float:
+    """Return the temperature at the top of the highest hump; 0 where the coldest is best.
 
     Raises:
         InputError: If the function still rises at the hottest temperature.
@@ -191,9 +210,9 @@ def hottest_hump(mean: Callable[[float], float], coldest: float, hottest: float)
             "Raise 'hottest', or start from a stronger policy."
         )
     if i == 0:
-        return coldest, float(values[0])
+        return 0.0
     top = minimize_scalar(
         lambda x: -mean(float(np.exp(x))), bounds=(logs[i - 1], logs[i + 1]), method="bounded",
         options={"xatol": TOLERANCE / 10},
     )  # fmt: skip
-    return float(np.exp(top.x)), float(-top.fun)
+    return float(np.exp(top.x))

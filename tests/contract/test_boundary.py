@@ -37,6 +37,13 @@ def test_a_planted_boundary_is_found(rule, holds, fails):
     assert fails in said_fails
 
 
+def test_a_single_exception_is_named():
+    axes = {"r": [0.0, 0.1, 0.2], "s": ["a", "b", "c"], "q": [1, 2]}
+    found = boundary(grid(lambda r, s, q: (r, s, q) == (0.1, "b", 1), **axes))
+    assert found["errors"] == 0
+    assert "r = 0.1, s = b, q = 1" in found["text"]["en"]
+
+
 def test_a_checkerboard_is_owned_up_to():
     found = boundary(grid(lambda r, s: (r + s) % 2 == 0, r=[0, 1, 2, 3], s=[0, 1, 2, 3]))
     assert found["errors"] > 0

@@ -28,7 +28,7 @@ def slowest_rate(process):
 # ------------------------------------------------------------------------------------------- Ornstein-Uhlenbeck
 @pytest.mark.parametrize("scheme", ["adaptive", "rational"])
 def test_ornstein_uhlenbeck_mean_variance_entropy(scheme):
-    grid, k, temperature = d.Grid(-4.0, 4.0, 800), 1.5, 0.2
+    grid, k, temperature = d.Grid(-4.0, 4.0, 1200), 1.5, 0.2
     process, p = d.climb(grid, d.landscape("single", k), temperature), grid.gaussian(1.2, 0.3)
     for time in (0.05, 0.4, 3.0):
         how = {"tolerance": 1e-7} if scheme == "adaptive" else {"scheme": "rational"}
@@ -47,6 +47,20 @@ def test_drift_and_diffusion_given_directly():
     shape /= shape.sum() * WIDE.width
     got = d.evolve(process, WIDE.gaussian(1.0, 0.2), 200.0, tolerance=1e-8).p
     assert l1(WIDE, got, shape) < 2e-4
+
+
+def test_a_reward_that_is_steep_over_one_cell_still_drifts_at_its_speed():
+    """Péclet numbers up to 40 a cell: the mean decays as e^{-kt} to the first order in the cell, the width ends right.
+
+    Rates from integrals over cells (averages of e^{U/T} with resistances from centre to centre) stall here: they fall
+    as e^{-Péclet/2}, for a cell is not in local equilibrium.
+    """
+    grid, k, temperature = d.Grid(-3.0, 3.0, 300), 8.0, 0.0125
+    process = d.climb(grid, d.landscape("single", k), temperature)
+    got = d.evolve(process, grid.gaussian(2.0, 0.2), 0.2, tolerance=1e-5).p
+    assert d.moments(grid, got)[0] == pytest.approx(2.0 * np.exp(-k * 0.2), abs=grid.width)
+    end = d.evolve(process, grid.gaussian(2.0, 0.2), 5.0, tolerance=1e-5).p
+    assert d.moments(grid, end)[1] == pytest.approx(temperature / k, abs=grid.width**2 / 6)
 
 
 # ------------------------------------------------------------------------------------------- stationary density
