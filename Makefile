@@ -5,7 +5,7 @@ KEY   := $(shell cat pyproject.toml constraints.txt | cksum | cut -d' ' -f1)
 STAMP := $(VENV)/.installed-$(KEY)-$(EXTRA)
 export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 
-.PHONY: verdicts test lint bench setup clean
+.PHONY: verdicts test lint readme bench setup clean
 verdicts: setup ## the quick suite and its report
 	$(VENV)/bin/rlaws run suite=quick $(ARGS)
 test: setup ## the tests
@@ -13,6 +13,9 @@ test: setup ## the tests
 lint: setup ## ruff and mypy
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
+readme: verdicts ## the verdict tables and the figure of both READMEs
+	$(VENV)/bin/rlaws report 'formats=[markdown,markdown-zh]'
+	$(VENV)/bin/python docs/make_readme.py report runs
 bench: setup ## speed beside peers and a limit, in one run
 	$(VENV)/bin/python -m benchmarks.run $(ARGS)
 setup: $(STAMP)

@@ -122,7 +122,7 @@ def _run(cfg: DictConfig) -> None:
         _run_suite(values)
     elif values.get("study"):
         finished = _run_values(values, _command("run", values))
-        _after([finished], values)
+        _after([finished], values, str(values["study"]["id"]))
     else:
         raise InputError("Nothing to run: give study=group/name or suite=name; `rlaws list studies` shows them.")
 
@@ -168,14 +168,14 @@ def _finite(value: Any) -> Any:
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _after(finished: Sequence[Finished], values: Mapping[str, Any]) -> None:
-    """Print the verdicts, write the report, and exit non-zero if a study failed."""
+def _after(finished: Sequence[Finished], values: Mapping[str, Any], below: str = "") -> None:
+    """Print the verdicts, write the report (of one study into a folder of its own), and fail if a study failed."""
     from rlaws.progress import print_verdicts
     from rlaws.report import write
 
     written: Mapping[str, Path] = {}
     if values["report"]:
-        written = write([f.folder for f in finished], Path(values["report"]))
+        written = write([f.folder for f in finished], Path(values["report"]) / below)
     print_verdicts(finished, written, as_json=bool(values["json"]))
     failed = [f.problem for f in finished if f.problem and not f.missing_data]
     if failed:
