@@ -150,7 +150,19 @@ def _run_values(values: Mapping[str, Any], command: str) -> Finished:
     model = validate(values)
     study = to_study(model)
     with bar(study.id, quiet=model.json_output) as tell:
-        return run_study(study, LocalEngine(model.engine.workers), model.out, _stored(values), command, tell)
+        finished = run_study(study, LocalEngine(model.engine.workers), model.out, _stored(values), command, tell)
+    if model.report and finished.verdict is not None:
+        _draw(finished)
+    return finished
+
+
+def _draw(finished: Finished) -> None:
+    """Put the study's figure into its run folder, so that there is something to look at before the report is written."""
+    from rlaws.report import figures
+
+    panels = json.loads((finished.folder / "panels.json").read_text(encoding="utf-8"))["panels"]
+    assert finished.verdict is not None
+    figures.save(figures.claim_figure(finished.verdict, panels), finished.folder / "figure.svg")
 
 
 def _stored(values: Mapping[str, Any]) -> dict[str, Any]:

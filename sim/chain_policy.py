@@ -21,8 +21,8 @@ from sim.chain import ChainWorld
 class ChainPolicy:
     """A policy that is right at every step with probability p, on chains whose settings are its own.
 
-    The fields are those of ``sim.chain.ChainWorld``: p, recovery r, slip e, forgiveness f, the verifier's false_positive
-    and false_negative rates, and the standard deviation of dense_noise.
+    The fields are those of ``sim.chain.ChainWorld``: p, recovery r, slip e, forgiveness f, the verifier's
+    false_positive and false_negative rates, and the standard deviation of dense_noise.
     """
 
     length: int

@@ -70,7 +70,7 @@ class InfluenceDecay:
                 "total": -np.log(ratio),
                 "weight": np.ones(self.batches),
             },
-            units={"information": "nats", "total": "1/step", "weight": "1"},
+            units={"information": "bits", "total": "1/step", "weight": "1"},
             x=("information",),
             statistic="mean",
             response="decay of a step's influence",
@@ -80,12 +80,13 @@ class InfluenceDecay:
 
 
 def mutual_information(counts: NDArray[np.int64]) -> float:
-    """Return the plug-in mutual information of a table of joint counts, in nats.
+    """Return the plug-in mutual information of a table of joint counts, in bits.
 
-    I = sum_ij n_ij/n log(n_ij n / (n_i. n_.j)); its bias is (rows-1)(cols-1)/(2n), negligible for the counts used here.
+    I = sum_ij n_ij/n log2(n_ij n / (n_i. n_.j)); its bias is (rows-1)(cols-1)/(2 n ln 2), negligible for the counts
+    used here.
     """
     joint = np.asarray(counts, dtype=float)
     joint = joint / joint.sum()
     independent = joint.sum(axis=1, keepdims=True) * joint.sum(axis=0, keepdims=True)
     seen = joint > 0
-    return float(np.sum(joint[seen] * np.log(joint[seen] / independent[seen])))
+    return float(np.sum(joint[seen] * np.log2(joint[seen] / independent[seen])))
