@@ -17,8 +17,36 @@ from sim import chain
 from sim.chain import ChainWorld
 
 
+class _Measured:
+    """What both policies offer, on the world that their settings make."""
+
+    __slots__ = ()
+
+    def world(self) -> ChainWorld:
+        """Return the simulator's parameters."""
+        raise NotImplementedError
+
+    def gradient_sums(
+        self, problems: ProblemSet | None, rollouts: int, batches: int, seed: np.random.SeedSequence
+    ) -> GradientSums:
+        """Return sums of g_t = (c_t - p)(G_t - E[R]) over ``batches`` of ``rollouts`` each."""
+        world = self.world()
+        sums = chain.gradient_sums(world, rollouts, word(seed), clusters=batches)
+        cost = {"env_steps": rollouts * batches * world.length, "rollouts": rollouts * batches}
+        return GradientSums(sums.n, sums.s1, sums.s2, sums.hits.astype(np.int64), cost)
+
+    def state_counts(
+        self, problems: ProblemSet | None, rollouts: int, seed: np.random.SeedSequence
+    ) -> NDArray[np.int64]:
+        """Return counts of (z_t, z_t+1) over the second half of the chain, where its start is forgotten, [2, 2]."""
+        world = self.world()
+        transitions = chain.state_counts(world, rollouts, word(seed)).transitions[0]
+        late: NDArray[np.int64] = transitions[world.length // 2 :].sum(axis=0)
+        return late
+
+
 @dataclass(frozen=True, slots=True)
-class ChainPolicy:
+class ChainPolicy(_Measured):
     """A policy that is right at every step with probability p, on chains whose settings are its own.
 
     The fields are those of ``sim.chain.ChainWorld``: p, recovery r, slip e, forgiveness f, the verifier's
@@ -61,18 +89,6 @@ class ChainPolicy:
             self.dense_noise,
         )
 
-    def gradient_sums(
-        self, problems: ProblemSet | None, rollouts: int, batches: int, seed: np.random.SeedSequence
-    ) -> GradientSums:
-        """Return sums of g_t = (c_t - p)(G_t - E[R]) over ``batches`` of ``rollouts`` each."""
-        return _gradient_sums(self.world(), rollouts, batches, seed)
-
-    def state_counts(
-        self, problems: ProblemSet | None, rollouts: int, seed: np.random.SeedSequence
-    ) -> NDArray[np.int64]:
-        """Return counts of (z_t, z_t+1) over the second half of the chain, where its start is forgotten, [2, 2]."""
-        return _state_counts(self.world(), rollouts, seed)
-
     def sample(self, problems: ProblemSet | None, n: int, seed: np.random.SeedSequence) -> Rollouts:
         """Return n solutions of one chain."""
         right, _, reward = chain.sample(self.world(), n, word(seed))
@@ -87,7 +103,7 @@ class ChainPolicy:
 
 
 @dataclass(frozen=True, slots=True)
-class StationaryChainPolicy:
+class StationaryChainPolicy(_Measured):
     """The chain in the coordinates of its state: stationary probability pi of being on track, and memory l.
 
     Without slip and forgiveness P(on track after on track) = p and after off track = r, so that l = p - r and
@@ -115,27 +131,3 @@ class StationaryChainPolicy:
         """Return the simulator's parameters."""
         recovery = self.stationary * (1.0 - self.memory)
         return ChainWorld(self.length, self.memory + recovery, recovery)
-
-    def gradient_sums(
-        self, problems: ProblemSet | None, rollouts: int, batches: int, seed: np.random.SeedSequence
-    ) -> GradientSums:
-        """Return sums of g_t over ``batches`` of ``rollouts`` each."""
-        return _gradient_sums(self.world(), rollouts, batches, seed)
-
-    def state_counts(
-        self, problems: ProblemSet | None, rollouts: int, seed: np.random.SeedSequence
-    ) -> NDArray[np.int64]:
-        """Return counts of (z_t, z_t+1) over the second half of the chain, [2, 2]."""
-        return _state_counts(self.world(), rollouts, seed)
-
-
-def _gradient_sums(world: ChainWorld, rollouts: int, batches: int, seed: np.random.SeedSequence) -> GradientSums:
-    sums = chain.gradient_sums(world, rollouts, word(seed), clusters=batches)
-    cost = {"env_steps": rollouts * batches * world.length, "rollouts": rollouts * batches}
-    return GradientSums(sums.n, sums.s1, sums.s2, sums.hits.astype(np.int64), cost)
-
-
-def _state_counts(world: ChainWorld, rollouts: int, seed: np.random.SeedSequence) -> NDArray[np.int64]:
-    transitions = chain.state_counts(world, rollouts, word(seed)).transitions[0]
-    late: NDArray[np.int64] = transitions[world.length // 2 :].sum(axis=0)
-    return late
