@@ -35,6 +35,7 @@ class Capability(Enum):
     GRADIENT = "gradient_sums"
     STATES = "state_counts"
     TABLE = "table"
+    TEMPERATURE = "at_temperature"
 
 
 @runtime_checkable

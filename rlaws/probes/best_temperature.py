@@ -117,6 +117,7 @@ class BestTemperature:
     REQUIRES: ClassVar[tuple[frozenset[Capability], ...]] = (
         frozenset({Capability.SUCCESS}),
         frozenset({Capability.TRAIN}),
+        frozenset({Capability.TEMPERATURE}),
     )
     UNITS: ClassVar[Mapping[str, str]] = {
         "metric": "name", "n": "samples", "false_positive": "1", "false_negative": "1",
@@ -140,11 +141,8 @@ class BestTemperature:
         self, policy: Any, problems: ProblemSet | None, budget: Budget, seed: np.random.SeedSequence
     ) -> Measurement:
         """Return one row a scale: tau* with its standard error."""
-        if problems is None or not hasattr(policy, "at_temperature"):
-            raise InputError(
-                f"best_temperature needs problems and a policy with at_temperature(tau); {type(policy).__name__} "
-                "as given has not both. Choose policy=temperature."
-            )
+        if problems is None:
+            raise InputError("best_temperature needs problems; choose problems=margins or problems=normal_margins.")
         found = [self.best(c.policy, problems) for c in policy.train(problems, self.scales, seed)]
         return Measurement(
             columns={
