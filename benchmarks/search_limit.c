@@ -10,6 +10,7 @@
 #define MOST_B 8
 #define MOST_D 64
 
+
 typedef struct { int b, d; float p, gap, noise; } Tree;
 typedef union { float f; int32_t i; } Cell;
 typedef struct { uint32_t word; int32_t right, good, visits; } Info;

@@ -1,36 +1,39 @@
-"""W3: PUCT and best-of-N on hashed trees, through ``sim.tree``, and the same work in plain C.
+"""W3: PUCT and best-of-N on hashed trees, through ``sim.tree``, and the same work in plain C (``search_limit.c``).
 
-An implementation is ``setup(spec, threads) -> run`` and ``run(seed) -> output``; ``spec`` has kind ("puct" or "bon"),
-Q problems, b, d, p, sims, world, and gap, noise, spread. The trees of the workload are those of ``sim.tree`` with
-decoys, uneven wrong children and uniform noise, so no kernel is special to it.
+| case | trees | search |
+|---|---|---|
+| puct_b4 | b = 4, d = 12, p = 0.4 | PUCT, 256 simulations |
+| puct_b8 | b = 8, d = 12, p = 0.25 | PUCT, 256 simulations |
+| bon_b4 | b = 4, d = 12, p = 0.5 | best of 256 by a noisy score |
+
+4096 trees with decoys, uneven wrong children and uniform value noise: settings of ``sim.tree``, so no kernel is special
+to the workload. A ``setup(spec, threads)`` gives ``run(seed)``; spec has kind, Q, b, d, p, sims, world, gap, noise,
+spread.
 """
 
 from __future__ import annotations
 
-import argparse
 import ctypes
-import json
-import os
-import statistics
-import subprocess
-import tempfile
-import time
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+from benchmarks.run import LIMIT, Contest, Skip, compile_c
 from rlaws.search import Search
+from sim.exact import tree as exact
+from sim.slow import tree as slow
 from sim.tree import TreePolicy, run
 
+TITLE = "W3 search on reasoning trees"
+UNIT = "simulations"
 CASES: dict[str, dict[str, Any]] = {
     "puct_b4": {"kind": "puct", "Q": 4096, "b": 4, "d": 12, "p": 0.4, "sims": 256},
     "puct_b8": {"kind": "puct", "Q": 4096, "b": 8, "d": 12, "p": 0.25, "sims": 256},
     "bon_b4": {"kind": "bon", "Q": 4096, "b": 4, "d": 12, "p": 0.5, "sims": 256},
 }
 SHARED = {"gap": 0.1, "noise": 0.3, "spread": 0.75, "world": 20240607}
-FLAGS = ["-O3", "-march=native", "-mprefer-vector-width=512", "-ffast-math", "-fopenmp", "-shared", "-fPIC"]
 
 
 def tree_of(spec: dict[str, Any], threads: int = 1) -> TreePolicy:
@@ -67,7 +70,9 @@ def setup(spec: dict[str, Any], threads: int) -> Callable[[int], Any]:
 
 def setup_c(spec: dict[str, Any], threads: int) -> Callable[[int], Any]:
     """Return the workload in C (``search_limit.c``)."""
-    lib = build("search_limit.c")
+    if threads != 1:
+        raise Skip("the C limit is compiled for one thread")
+    lib = compile_c("search_limit.c")
     q, b = spec["Q"], spec["b"]
     visits, found, picked = np.empty((q, b), np.int32), np.empty(q, np.uint8), np.empty(q, np.uint8)
     i, f, u, where = ctypes.c_int, ctypes.c_float, ctypes.c_uint32, ctypes.c_void_p
@@ -87,50 +92,44 @@ def setup_c(spec: dict[str, Any], threads: int) -> Callable[[int], Any]:
     return go
 
 
-def build(source: str) -> ctypes.CDLL:
-    """Compile a C file of this folder once for each version of it."""
-    path = Path(__file__).parent / source
-    out = Path(tempfile.gettempdir()) / f"rlaws-{path.stem}-{abs(hash(path.read_bytes()))}.so"
-    subprocess.run([os.environ.get("CC", "gcc"), *FLAGS, "-o", str(out), str(path), "-lm"], check=True)
-    return ctypes.CDLL(str(out))
+def _checked(spec: dict[str, Any], make: Callable[[dict[str, Any], int], Any], threads: int) -> Callable[[], Any]:
+    """Prepare an entry whose untimed run (seed 1) carries its result, the others nothing."""
+
+    def prepare() -> Callable[[int], Any]:
+        go = make(spec, threads)
+
+        def run(seed: int) -> Any:
+            result = go(seed)
+            return [np.array(v) for v in result] if seed == 1 else None
+
+        return run
+
+    return prepare
 
 
-def rate(go: Callable[[int], Any], work: int, seed: int) -> float:
-    """Return work per second of one call."""
-    start = time.perf_counter()
-    go(seed)
-    return work / (time.perf_counter() - start)
+def check(spec: dict[str, Any], result: Any) -> str | None:
+    """Compare PUCT's root visits with the plain-Python twin on 16 problems, and sampling with 1 - (1 - p^d)^n."""
+    if result is None:
+        return None
+    if spec["kind"] == "puct":
+        for q in range(16):
+            visits, _ = slow.puct(slow.Node(tree_of(spec), spec["p"], slow.root(q, spec["world"])), spec["sims"])
+            if list(result[0][q]) != visits:
+                return f"problem {q}: visits {list(result[0][q])}, not {visits}"
+        return None
+    want = 1 - float(exact.best_of_n_failure(spec["p"], spec["d"], spec["sims"]))
+    z = (float(np.mean(result[0])) - want) / np.sqrt(want * (1 - want) / spec["Q"])
+    return None if abs(z) < 5 else f"found {np.mean(result[0]):.4f}, expected {want:.4f}"
 
 
-def compare(case: str, rounds: int, threads: int) -> dict[str, Any]:
-    """Let both take turns; return rates, the median ratio and whether they did the same."""
-    spec = {**CASES[case], **SHARED}
-    ours, limit = setup(spec, threads), setup_c(spec, threads)
-    a, b = ours(1), limit(1)
-    same = bool(np.array_equal(a[0], b[0])) if spec["kind"] == "puct" else None
-    work = spec["Q"] * spec["sims"]
-    pairs = [(rate(ours, work, 2 + r), rate(limit, work, 2 + r)) for r in range(rounds)]
-    return {
-        "case": case,
-        "threads": threads,
-        "simulations_per_s": statistics.median(x for x, _ in pairs),
-        "limit": statistics.median(y for _, y in pairs),
-        "ratio": statistics.median(x / y for x, y in pairs),
-        "identical_visits": same,
-        "found": [float(np.mean(a[-2 if spec["kind"] == "bon" else 1])), float(np.mean(b[0 if same is None else 1]))],
-    }
-
-
-def main() -> None:
-    """Print one JSON line a case."""
-    ask = argparse.ArgumentParser(description=__doc__)
-    ask.add_argument("--case", choices=[*CASES, "all"], default="all")
-    ask.add_argument("--rounds", type=int, default=7)
-    ask.add_argument("--threads", type=int, default=1)
-    args = ask.parse_args()
-    for case in CASES if args.case == "all" else [args.case]:
-        print(json.dumps(compare(case, args.rounds, args.threads)))
-
-
-if __name__ == "__main__":
-    main()
+def contests(threads: int) -> Iterator[Contest]:
+    """Yield the cases, each with this project's simulator and the C limit."""
+    for case, settings in CASES.items():
+        spec = {**SHARED, **settings}
+        makers = {LIMIT: setup_c, "sim.tree": setup}
+        yield Contest(
+            case=case,
+            work=float(spec["Q"] * spec["sims"]),
+            entries={name: _checked(spec, make, threads) for name, make in makers.items()},
+            check=partial(check, spec),
+        )

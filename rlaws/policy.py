@@ -138,6 +138,14 @@ def counts(policy: Any, problems: ProblemSet, n: int, seed: np.random.SeedSequen
     return rollouts.counts(len(problems))
 
 
+def success_rates(policy: Any, problems: ProblemSet, samples: int, seed: np.random.SeedSequence) -> Array:
+    """Return the success on each problem, [P]: known where the policy knows it, else the share right among samples."""
+    if isinstance(policy, Exact):
+        return policy.success(problems)
+    taken, right = counts(policy, problems, samples, seed)
+    return np.asarray(right / taken)
+
+
 def lacks(policy: Any, requires: Sequence[frozenset[Capability]]) -> list[str]:
     """Return the needs that a policy does not meet.
 

@@ -31,3 +31,8 @@ def generator(root: int, *words: object) -> np.random.Generator:
 def word(seed: np.random.SeedSequence) -> int:
     """Return one 64-bit word of a seed sequence, for counter-based generators."""
     return int(seed.generate_state(1, np.uint64)[0])
+
+
+def child(seed: np.random.SeedSequence, index: int) -> np.random.SeedSequence:
+    """Return the index-th child stream; unlike ``spawn`` it leaves the parent as it was."""
+    return np.random.SeedSequence(seed.entropy, spawn_key=(*seed.spawn_key, index))

@@ -39,6 +39,7 @@ from sim.rng import seed_word
 Array = NDArray[np.float64]
 Field = Callable[[Array], ArrayLike]
 SCHEMES = ("sdirk", "euler", "rational")
+ORDERS = {"sdirk": 2, "euler": 1, "rational": 0}
 QUADRATURE = 8
 TABLE = 8192
 BLOCK = 256
@@ -241,8 +242,33 @@ def evolve(
     report = np.zeros(4)
     kernels.adaptive_steps(process.right, process.left, control, density, report)
     if report[3] < time * (1.0 - 1e-12):
-        raise ValueError(f"tolerance = {tolerance}: {int(report[0])} steps reached {report[3]:.3g} of {time}; allow more.")
+        reached = f"{int(report[0])} steps reached {report[3]:.3g} of {time}"
+        raise ValueError(f"tolerance = {tolerance}: {reached}; allow more error.")
     return Evolution(density, int(report[0]), int(report[1]), float(report[2]))
+
+
+def evolve_hill(
+    grid: Grid, reward: Array, temperature: float, p: Array, time: float, steps: int = 1, scheme: str = "sdirk"
+) -> Array:
+    """Return ``evolve(hill(grid, reward, temperature), p, time, steps)`` in one compiled call, for sweeps over rewards.
+
+    Args:
+        grid: The cells.
+        reward: U at the centres, [N].
+        temperature: T > 0.
+        p: Cell averages at the start, [N], not negative.
+        time: Positive.
+        steps: Number of equal steps; "rational" takes one whatever is asked.
+        scheme: sdirk, euler or rational.
+    """
+    density, n = np.array(p, dtype=np.float64), grid.cells
+    order = ORDERS.get(scheme, -1)
+    if order < 0 or density.shape != (n,) or len(reward) != n or not (temperature > 0 and time > 0 and steps >= 1):
+        raise ValueError(f"scheme '{scheme}' is one of {SCHEMES}; p and reward need {n} values, the rest be positive.")
+    how = kernels.Climb(float(temperature), grid.width, float(time), int(steps), order)
+    if not kernels.climb_steps(reward, how, ALPHAS, THETAS, density):
+        raise ValueError("p must be finite and not negative.")
+    return density
 
 
 def _start(cells: int, p: ArrayLike, time: float, scheme: str) -> Array:

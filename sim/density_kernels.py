@@ -31,7 +31,7 @@ FAST = {"contract", "reassoc", "nsz", "arcp"}
 TINY = 1e-250
 ROUNDING = 1e-15  # L1 distances below this are not seen
 MOST_STEPS = 1_000_000
-TILE = 32  # lines solved together in two dimensions
+TILE = 128  # lines solved together in two dimensions: fewer starts of inner loops beat a better fit in the cache
 PAD = 8  # a row length that is a power of two would put the lines of a tile on few cache sets
 
 _LOG2E, _LN2_HIGH, _LN2_LOW = 1.4426950408889634, 0.693147180369123816490, 1.90821492927058770002e-10
@@ -182,9 +182,9 @@ def adaptive_steps(right, left, control, p, report):
     """Advance p over ``control.time`` with steps whose L1 errors add up to no more than the tolerance.
 
     Half of the tolerance is spread evenly over the time, half over its logarithm, for a narrow start relaxes fast. A
-    step is compared with two half steps, whose result is kept; a third of the distance between them is the error of what
-    is kept. A step whose result is negative anywhere is rejected, too (below -TINY: denormal numbers have no sign to
-    trust, and become 0). The exact evolution contracts L1 distances, so the sum of the local errors, ``report[2]``,
+    step is compared with two half steps, whose result is kept; a third of the distance between them is the error of
+    what is kept. A step whose result is negative anywhere is rejected, too (below -TINY: denormal numbers have no sign
+    to trust, and become 0). The exact evolution contracts L1 distances, so the sum of the local errors, ``report[2]``,
     bounds the error at the end.
 
     Args:
@@ -303,6 +303,34 @@ def rational_exponential(right, left, time, alphas, thetas, p):
         p[i] *= scale
 
 
+class Climb(NamedTuple):
+    """Temperature, cell width, time, steps, order: 1 backward Euler, 2 SDIRK, 0 the rational exponential."""
+
+    temperature: float
+    width: float
+    time: float
+    steps: int
+    order: int
+
+
+@kernel
+def climb_steps(reward, climb, alphas, thetas, p):
+    """Advance p up a reward known at the centres: rates and steps in one call. False if p is negative or not finite."""
+    for i in range(p.size):
+        if not (p[i] >= 0.0 and p[i] < np.inf):
+            return False
+    rates = np.empty((4, p.size - 1))
+    for i in range(p.size - 1):
+        rates[0, i] = (reward[i] - reward[i + 1]) / climb.temperature
+        rates[1, i] = climb.temperature / (climb.width * climb.width)
+    hop_rates(rates[0], rates[1], rates[2], rates[3])
+    if climb.order == 0:
+        rational_exponential(rates[2], rates[3], climb.time, alphas, thetas, p)
+    else:
+        fixed_steps(rates[2], rates[3], climb.time / climb.steps, climb.steps, climb.order, p)
+    return True
+
+
 # ---------------------------------------------------------------- two dimensions
 @kernel(fastmath=FAST)
 def factor_lines(h, right, left, gain, feed, back):
@@ -319,27 +347,35 @@ def factor_lines(h, right, left, gain, feed, back):
     n = gain.shape[0]
     lines = right.shape[1]
     s = np.ones(lines)
+    none = np.zeros(lines)
     for i in range(n):
-        for j in range(lines):
-            out = right[i, j] if i < n - 1 else 0.0
-            into = left[i, j] if i < n - 1 else 0.0
-            if i:
-                s[j] = 1.0 + h * left[i - 1, j] * s[j] * gain[i - 1, j]
-            gain[i, j] = 1.0 / (s[j] + h * out)
-            feed[i, j] = h * right[i - 1, j] * gain[i, j] if i else 0.0
-            back[i, j] = h * into * gain[i, j]
+        out = right[i] if i < n - 1 else none
+        into = left[i] if i < n - 1 else none
+        before = right[i - 1] if i else none
+        gain_i = gain[i, :lines]
+        feed_i = feed[i, :lines]
+        back_i = back[i, :lines]
+        if i:
+            drop = left[i - 1]
+            gain_before = gain[i - 1, :lines]
+            for j in range(s.size):
+                s[j] = 1.0 + h * drop[j] * s[j] * gain_before[j]
+        for j in range(s.size):
+            pivot = 1.0 / (s[j] + h * out[j])
+            gain_i[j] = pivot
+            feed_i[j] = h * before[j] * pivot
+            back_i[j] = h * into[j] * pivot
 
 
 @kernel(fastmath=FAST)
-def solve_lines(gain, feed, back, p, x, start, stop):
-    """Solve lines start..stop of (I - hA) x = p. Loops run over slices from 0, which need no sign test of the index."""
-    n = gain.shape[0]
+def sweep_lines(gain, feed, p, x, start, stop):
+    """Eliminate lines start..stop of p into x. Loops run over slices from 0, which need no sign test of the index."""
     here = x[0, start:stop]
     p_i = p[0, start:stop]
     gain_i = gain[0, start:stop]
     for j in range(here.size):
         here[j] = p_i[j] * gain_i[j]
-    for i in range(1, n):
+    for i in range(1, gain.shape[0]):
         before = x[i - 1, start:stop]
         here = x[i, start:stop]
         p_i = p[i, start:stop]
@@ -347,25 +383,33 @@ def solve_lines(gain, feed, back, p, x, start, stop):
         feed_i = feed[i, start:stop]
         for j in range(here.size):
             here[j] = p_i[j] * gain_i[j] + feed_i[j] * before[j]
-    for i in range(n - 2, -1, -1):
+
+
+@kernel(fastmath=FAST)
+def advance_tile(fac, p, x, y, start, stop):
+    """Advance lines start..stop of p by one second-order step; fac [3, N, M + PAD], x and y are scratch.
+
+    The way back of the second solve writes (1 + √2) y - √2 x at once: a pass over memory less.
+    """
+    back = fac[2]
+    last = back.shape[0] - 1
+    sweep_lines(fac[0], fac[1], p, x, start, stop)
+    for i in range(last - 1, -1, -1):
         after = x[i + 1, start:stop]
         here = x[i, start:stop]
         back_i = back[i, start:stop]
         for j in range(here.size):
             here[j] += back_i[j] * after[j]
-
-
-@kernel(fastmath=FAST)
-def advance_tile(fac, p, x, y, start, stop):
-    """Advance lines start..stop of p by one second-order step; fac [3, N, M + PAD], x and y are scratch."""
-    solve_lines(fac[0], fac[1], fac[2], p, x, start, stop)
-    solve_lines(fac[0], fac[1], fac[2], x, y, start, stop)
-    for i in range(p.shape[0]):
-        p_i = p[i, start:stop]
+    sweep_lines(fac[0], fac[1], x, y, start, stop)
+    for i in range(last, -1, -1):
+        after = y[min(i + 1, last), start:stop]
+        here = y[i, start:stop]
         x_i = x[i, start:stop]
-        y_i = y[i, start:stop]
-        for j in range(p_i.size):
-            p_i[j] = (1.0 + ROOT2) * y_i[j] - ROOT2 * x_i[j]
+        p_i = p[i, start:stop]
+        back_i = back[i, start:stop]  # zero in the last row
+        for j in range(here.size):
+            here[j] += back_i[j] * after[j]
+            p_i[j] = (1.0 + ROOT2) * here[j] - ROOT2 * x_i[j]
 
 
 @kernel(fastmath=FAST)

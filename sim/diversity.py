@@ -24,9 +24,8 @@ from scipy.special import expit, logit
 
 from rlaws.errors import suggest
 from rlaws.policy import Array, Checkpoint, Counts
-from rlaws.probes.escape_time import child
 from rlaws.problems import ProblemSet, difficulty
-from rlaws.seeding import word
+from rlaws.seeding import child, word
 from sim import density, drift
 from sim.bernoulli import KnownSuccess, draw_counts
 from sim.flows import rising
@@ -92,9 +91,7 @@ class DensityPolicy:
         if not (self.temperature > 0 and self.start_sd > 0 and self.scatter >= 0):
             raise ValueError("temperature and start_sd must be positive and scatter not negative.")
 
-    def train(
-        self, problems: ProblemSet, times: Sequence[float], seed: np.random.SeedSequence
-    ) -> Iterator[Checkpoint]:
+    def train(self, problems: ProblemSet, times: Sequence[float], seed: np.random.SeedSequence) -> Iterator[Checkpoint]:
         """Yield the entropy and width of each problem's density at the rising times."""
         rng, grid = np.random.default_rng(seed), density.Grid(LOW, HIGH, self.cells)
         steepness = self.steepness * np.exp(self.scatter * rng.standard_normal(len(problems)))
@@ -169,9 +166,7 @@ class CloudPolicy:
         """Return dU/dx."""
         return np.asarray(-self.steepness / 8.0 * (4.0 * x * (x**2 - 1.0) - density.TILT))
 
-    def train(
-        self, problems: ProblemSet, times: Sequence[float], seed: np.random.SeedSequence
-    ) -> Iterator[Checkpoint]:
+    def train(self, problems: ProblemSet, times: Sequence[float], seed: np.random.SeedSequence) -> Iterator[Checkpoint]:
         """Yield the crowds at the rising times, each rounded to a whole number of steps."""
         first, second = child(seed, 0), child(seed, 1)
         noise = np.random.default_rng(first).standard_normal((len(problems), self.crowd))
@@ -270,9 +265,7 @@ class ModesPolicy:
         mode = np.repeat(np.arange(self.modes), counts)
         return drift.answers(counts.tolist(), rewards, logits - self.handicap * (rewards[:, mode] == 0))
 
-    def train(
-        self, problems: ProblemSet, times: Sequence[float], seed: np.random.SeedSequence
-    ) -> Iterator[Checkpoint]:
+    def train(self, problems: ProblemSet, times: Sequence[float], seed: np.random.SeedSequence) -> Iterator[Checkpoint]:
         """Yield the policy at the rising times."""
         world, pull = self.world(problems, seed), drift.Pull(self.bonus, self.strength, self.alpha)
         at = rising(times)
@@ -309,9 +302,7 @@ class BatchPolicy:
         if not (0 <= self.wrong < 1 and 0.5 < self.level <= 1):
             raise ValueError(f"wrong = {self.wrong} must lie in [0, 1) and level = {self.level} in (1/2, 1].")
 
-    def train(
-        self, problems: ProblemSet, times: Sequence[float], seed: np.random.SeedSequence
-    ) -> Iterator[Checkpoint]:
+    def train(self, problems: ProblemSet, times: Sequence[float], seed: np.random.SeedSequence) -> Iterator[Checkpoint]:
         """Yield the policy at the rising times, counted in updates."""
         p = difficulty(problems, "p")
         masses = np.column_stack([p, 1 - p, *([np.full(p.size, self.wrong / (1 - self.wrong))] if self.wrong else [])])
@@ -362,9 +353,7 @@ class GroupPolicy:
         """Return n and the number of right answers before training, each [P]."""
         return draw_counts(self.success(problems), n, seed)
 
-    def train(
-        self, problems: ProblemSet, times: Sequence[float], seed: np.random.SeedSequence
-    ) -> Iterator[Checkpoint]:
+    def train(self, problems: ProblemSet, times: Sequence[float], seed: np.random.SeedSequence) -> Iterator[Checkpoint]:
         """Yield the policy at the rising times, counted in rollouts a problem."""
         p = np.clip(difficulty(problems, "p"), 1e-12, 1 - 1e-12)
         world = drift.answers([1, 1], [1.0, 0.0], np.column_stack([logit(p), np.zeros(p.size)]))

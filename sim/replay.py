@@ -23,9 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rlaws.policy import Array, Checkpoint
-from rlaws.probes.escape_time import child
 from rlaws.problems import ProblemSet
-from rlaws.seeding import word
+from rlaws.seeding import child, word
 from sim import replay_kernels as kernels
 from sim.bernoulli import KnownSuccess
 from sim.flows import rising
@@ -84,9 +83,7 @@ class ReplayPolicy:
         if not self.fresh > 0:
             raise ValueError(f"fresh = {self.fresh} must be positive: samples are what a run is counted by.")
 
-    def train(
-        self, problems: ProblemSet, times: Sequence[float], seed: np.random.SeedSequence
-    ) -> Iterator[Checkpoint]:
+    def train(self, problems: ProblemSet, times: Sequence[float], seed: np.random.SeedSequence) -> Iterator[Checkpoint]:
         """Yield the policy at the rising amounts of compute."""
         first, second = child(seed, 0), child(seed, 1)
         means = np.random.default_rng(first).uniform(0.1, 0.9, (len(problems), self.answers))
@@ -155,9 +152,7 @@ class TourPolicy:
         side = np.where(np.arange(self.tasks) % 2 == 0, 1.0, -1.0)[:, None]
         return np.asarray(np.hstack([np.sqrt(self.overlap) * side, np.sqrt(1 - self.overlap) * np.eye(self.tasks)]))
 
-    def train(
-        self, problems: ProblemSet, times: Sequence[float], seed: np.random.SeedSequence
-    ) -> Iterator[Checkpoint]:
+    def train(self, problems: ProblemSet, times: Sequence[float], seed: np.random.SeedSequence) -> Iterator[Checkpoint]:
         """Yield the losses so far at the rising numbers of updates."""
         runs, done = len(problems), 0
         features = np.tile(self.features(), (runs, 1, 1))

@@ -1,13 +1,14 @@
 """The temperature world: K answers, one right, and how far its logit stands above the others.
 
-On a problem the right answer stands m logits above the strongest wrong one, and the other K - 2 wrong answers, the tail,
-stand a gap g below that. At temperature tau the right answer is sampled with
+On a problem the right answer stands m logits above the strongest wrong one, and the other K - 2 wrong answers, the
+tail, stand a gap g below that. At temperature tau the right answer is sampled with
 
     p(m, tau) = 1 / (1 + e^(-m / tau) (1 + (K - 2) e^(-g / tau))),      greedily (tau = 0): right iff m > 0.
 
 Heat lets samples leave a strongest answer that is wrong (m < 0) and lets the tail in: that is the whole trade.
 Margins differ over problems, m = C^sharpening (margin + rise log C + spread Z) with Z standard normal and C the scale
-of training: ``rise`` moves the mean, ``sharpening`` multiplies all logits, the gap too. What a temperature is worth is an integral
+of training: ``rise`` moves the mean, ``sharpening`` multiplies all logits, the gap too.
+What a temperature is worth is an integral
 over Z; problems are the nodes of a trapezoid rule (``MarginProblems``), which for an integrand analytic in a strip and
 falling like e^(-z^2/2) is exact up to e^(-2 pi a / h), a the width of the strip, pi tau / spread here: no sampling.
 
@@ -94,8 +95,8 @@ class TemperaturePolicy:
     """
 
     UNITS: ClassVar[Mapping[str, str]] = {
-        "answers": "answers", "gap": "logits", "margin": "logits", "rise": "logits", "spread": "logits", "sharpening": "1",
-        "training": "C0", "temperature": "1",
+        "answers": "answers", "gap": "logits", "margin": "logits", "rise": "logits", "spread": "logits",
+        "sharpening": "1", "training": "C0", "temperature": "1",
     }  # fmt: skip
     answers: int = 100
     gap: float = 4.0
@@ -114,7 +115,7 @@ class TemperaturePolicy:
         if not 0 <= self.temperature < np.inf:
             raise ValueError(f"temperature = {self.temperature} must be finite and at least 0 (0 is greedy).")
         if not 0 <= self.gap < np.inf:
-            raise ValueError(f"gap = {self.gap} must be finite and at least 0: the tail is no stronger than the strongest.")
+            raise ValueError(f"gap = {self.gap} must be at least 0: the tail stands below the strongest.")
         for name in ("margin", "rise", "sharpening"):
             if not np.isfinite(getattr(self, name)):
                 raise ValueError(f"{name} = {getattr(self, name)} must be a finite number.")

@@ -15,7 +15,7 @@ to it is right, so a tree takes memory only for what a search holds at a moment,
 | s(h) | verifier's score of a leaf | 1[right] + noise z'(h), or accepted / rejected |
 
 Every method reports its *leaves* in the order it completes them: at how many expansions, how many steps were right
-before the first error, the verifier's score, and the answer's class. ``settle`` then reads off, for every budget, what
+before the first error, the verifier's score, and the leaf's word. ``settle`` then reads off, for every budget, what
 the method answers; so the rule of choice is the same code for all methods.
 
 The number of children is the length of a tuple ``shape``: a constant to the compiler, so loops over children unroll.
@@ -82,7 +82,7 @@ class Leaves(NamedTuple):
     time: np.ndarray  # int32, expansions when the leaf is complete
     steps: np.ndarray  # int32, right steps before the first error; ``depth``: the right leaf
     score: np.ndarray  # float32
-    answer: np.ndarray  # int32, 0: right
+    word: np.ndarray  # uint32, from which the class of the answer is made where answers vote
 
 
 class Nodes(NamedTuple):
@@ -247,7 +247,7 @@ def add_leaf(leaves, count, time, h, steps, world):
     leaves.time[count] = time
     leaves.steps[count] = steps
     leaves.score[count] = leaf_score(h, on, world)
-    leaves.answer[count] = 0 if on else 1 + salted(h, uint32(ANSWER)) % world.answers
+    leaves.word[count] = h
     return count + 1
 
 
@@ -268,6 +268,17 @@ def open_node(nodes, n, h, steps, on, p, world, shape):
 
 
 @kernel(inline=True)
+def join_child(nodes, at, a, k, n, shape):
+    """Join row n to row ``at`` as its child a, visited once, k steps deep; return its word, right steps, rightness."""
+    h = child_word(nodes.word[at], uint32(a))
+    on = nodes.steps[at] == k - 1 and a == nodes.good[at]
+    steps = nodes.steps[at] + np.int32(on)
+    nodes.kid[at, 3 * len(shape) + a] = n
+    nodes.word[n], nodes.steps[n], nodes.visits[n] = h, steps, 1
+    return h, steps, on
+
+
+@kernel(inline=True)
 def best_child(row, e, shape):
     """Argmax of mean value + e P / (1 + N); the first of equals."""
     b = len(shape)
@@ -275,9 +286,9 @@ def best_child(row, e, shape):
     arg = 0
     for a in range(1, b):
         score = row[a] + e * row[b + a] * row[2 * b + a]
-        if score > best:
-            best = score
-            arg = a
+        better = score > best
+        best = score if better else best
+        arg = a if better else arg
     return arg
 
 
@@ -324,11 +335,7 @@ def puct(root, p, simulations, world, tables, nodes, leaves, shape):
                     continue
                 v = leaves.score[nodes.good[at]]
                 break
-            h = child_word(nodes.word[at], uint32(arg))
-            on = nodes.steps[at] == k - 1 and arg == nodes.good[at]
-            steps = nodes.steps[at] + np.int32(on)
-            nodes.kid[at, b3 + arg] = n
-            nodes.word[n], nodes.steps[n], nodes.visits[n] = h, steps, 1
+            h, steps, on = join_child(nodes, at, arg, k, n, shape)
             if k == depth:
                 count = add_leaf(leaves, count, s + 2, h, steps, world)
                 nodes.good[n] = count - 1  # a leaf has no children: the number of its record
@@ -412,13 +419,13 @@ def samples(root, p, number, key, world, lanes, leaves, shape):
 
 
 # ---------------------------------------------------------------- best first
-@kernel
+@kernel(inline=True)
 def before(front, i, j):
     """Whether node i is taken before node j: higher score, then the older."""
     return front.score[i] > front.score[j] or (front.score[i] == front.score[j] and i < j)
 
 
-@kernel
+@kernel(inline=True)
 def push(front, size, i):
     """Put node i on the heap; return the new size."""
     at = size
@@ -429,7 +436,7 @@ def push(front, size, i):
     return size + 1
 
 
-@kernel
+@kernel(inline=True)
 def pop(front, size):
     """Move the best node to heap[size - 1] and mend the heap of the others."""
     top, i = front.heap[0], front.heap[size - 1]
@@ -543,27 +550,33 @@ def beam(root, p, width, groups, world, front, leaves, shape):
 
 # ---------------------------------------------------------------- what is answered
 @kernel
-def vote(leaves, upto, select, tally):
+def answer_class(leaves, j, world):
+    """Class of answer j: 0 is right, wrong leaves are hashed into ``answers`` classes."""
+    return 0 if leaves.steps[j] == world.depth else 1 + salted(leaves.word[j], uint32(ANSWER)) % world.answers
+
+
+@kernel
+def vote(leaves, upto, select, world, tally):
     """Winner among the first ``upto`` leaves: the class with most votes (or most score), the earliest of equals."""
     tally[:] = 0.0
     best = 0
     for j in range(upto):
-        tally[leaves.answer[j]] += 1.0 if select == MAJORITY else leaves.score[j]
+        tally[answer_class(leaves, j, world)] += 1.0 if select == MAJORITY else leaves.score[j]
     for j in range(upto):
-        if tally[leaves.answer[j]] > tally[leaves.answer[best]]:
+        if tally[answer_class(leaves, j, world)] > tally[answer_class(leaves, best, world)]:
             best = j
     return best
 
 
 @kernel
-def choose(leaves, upto, select, depth, tally):
+def choose(leaves, upto, select, world, tally):
     """Number of the leaf that is answered, among the first ``upto`` (at least one)."""
     if select >= MAJORITY:
-        return vote(leaves, upto, select, tally)
+        return vote(leaves, upto, select, world, tally)
     best = 0
     for j in range(upto):
         if select == ORACLE:
-            if leaves.steps[j] == depth:
+            if leaves.steps[j] == world.depth:
                 return j
         elif leaves.score[j] > leaves.score[best]:
             best = j
@@ -571,22 +584,22 @@ def choose(leaves, upto, select, depth, tally):
 
 
 @kernel
-def settle(leaves, count, budgets, select, depth, tally, out, q):
+def settle(leaves, count, budgets, select, world, tally, out, q):
     """Write what is answered within each budget; nothing complete: right = 0, leaves = 0, steps = -1."""
     upto = 0
     found = False
     for k in range(budgets.size):
         while upto < count and leaves.time[upto] <= budgets[k]:
-            found |= leaves.steps[upto] == depth
+            found |= leaves.steps[upto] == world.depth
             upto += 1
         out.leaves[q, k] = upto
         out.found[q, k] = found
         out.steps[q, k] = -1
         out.right[q, k] = 0
         if upto:
-            best = choose(leaves, upto, select, depth, tally)
+            best = choose(leaves, upto, select, world, tally)
             out.steps[q, k] = leaves.steps[best]
-            out.right[q, k] = leaves.steps[best] == depth
+            out.right[q, k] = leaves.steps[best] == world.depth
 
 
 @kernel
@@ -602,7 +615,7 @@ def write_spent(leaves, count, budgets, stop, depth, out, q):
 def make_leaves(size):
     """Room for leaves."""
     return Leaves(
-        np.empty(size, np.int32), np.empty(size, np.int32), np.empty(size, np.float32), np.empty(size, np.int32)
+        np.empty(size, np.int32), np.empty(size, np.int32), np.empty(size, np.float32), np.empty(size, np.uint32)
     )
 
 
@@ -666,7 +679,7 @@ def run_puct(p, work, budgets, world, tables, visits, out, shape):
     tally = np.empty(1 + world.answers)
     for q in range(work.first, work.last):
         count = puct(root_word(q, work.key), p[q], simulations, world, tables, nodes, leaves, shape)
-        settle(leaves, count, budgets, work.select, world.depth, tally, out, q)
+        settle(leaves, count, budgets, work.select, world, tally, out, q)
         write_spent(leaves, count, budgets, tables.stop, world.depth, out, q)
         for a in range(b):
             visits[q, a] = np.int32(_ONE / nodes.row[0, 2 * b + a] + _HALF) - 1
@@ -683,7 +696,7 @@ def run_samples(p, work, budgets, world, stream, out, shape):
     for q in range(work.first, work.last):
         key = stream_key(work.seed, stream, q)
         count = samples(root_word(q, work.key), p[q], number, key, world, lanes, leaves, shape)
-        settle(leaves, count, budgets, work.select, depth, tally, out, q)
+        settle(leaves, count, budgets, work.select, world, tally, out, q)
         for k in range(budgets.size):
             out.spent[q, k] = 1 + out.leaves[q, k] * depth
 
@@ -698,7 +711,7 @@ def run_lookahead(p, work, budgets, world, out, shape):
     stop = work.select == ORACLE
     for q in range(work.first, work.last):
         count = lookahead(root_word(q, work.key), p[q], most, stop, world, front, leaves, shape)
-        settle(leaves, count, budgets, work.select, world.depth, tally, out, q)
+        settle(leaves, count, budgets, work.select, world, tally, out, q)
         write_spent(leaves, count, budgets, stop, world.depth, out, q)
 
 
@@ -717,7 +730,7 @@ def run_beam(p, work, widths, world, out, shape):
             if widths[k]:
                 groups = min(work.groups, widths[k])
                 count, spent = beam(root_word(q, work.key), p[q], widths[k], groups, world, front, leaves, shape)
-            settle(leaves, count, always, work.select, world.depth, tally, one, 0)
+            settle(leaves, count, always, work.select, world, tally, one, 0)
             out.found[q, k], out.right[q, k], out.steps[q, k] = one.found[0, 0], one.right[0, 0], one.steps[0, 0]
             out.spent[q, k], out.leaves[q, k] = spent, count
 

@@ -12,8 +12,8 @@ from rlaws.laws.base import Array, Limit, Param
 class GaoBoN:
     """y = d (alpha - beta d), d = sqrt(KL from the policy before selection).
 
-    Symbols: y what the true reward gains, x = d in the root of nats, alpha the slope at d = 0 (unit of y over unit of d),
-    beta what over-optimisation takes (unit of y over unit of d squared). The peak is alpha^2 / (4 beta), at
+    Symbols: y what the true reward gains, x = d in the root of nats, alpha the slope at d = 0 (unit of y over unit of
+    d), beta what over-optimisation takes (unit of y over unit of d squared). The peak is alpha^2 / (4 beta), at
     d* = alpha / (2 beta).
 
     Source: arXiv 2210.10760, section 3.2, best-of-n.

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 
 from rlaws.measurement import Measurement
-from rlaws.policy import Capability
+from rlaws.policy import Array, Capability
 from rlaws.problems import ProblemSet
 
 
@@ -40,6 +40,11 @@ class Budget:
     def of(self, quick: int, least: int = 2) -> int:
         """Return a sample size: what the quick budget takes, times the scale."""
         return max(least, round(quick * self.scale))
+
+
+def log_times(first: float, last: float, per_decade: int) -> Array:
+    """Return times from first to last, evenly spaced in their logarithm, [T]."""
+    return np.asarray(np.geomspace(first, last, 2 + int(per_decade * np.log10(last / first))))
 
 
 class Probe(Protocol):

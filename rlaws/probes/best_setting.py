@@ -12,9 +12,9 @@ from rlaws.errors import InputError
 from rlaws.measurement import Measurement
 from rlaws.policy import Array, Capability, refuse_unless_able
 from rlaws.probes.base import Budget
-from rlaws.probes.escape_time import child
 from rlaws.probes.trajectories import follow
 from rlaws.problems import ProblemSet, difficulty, given_or_own
+from rlaws.seeding import child
 from rlaws.vary import setting, vary
 
 

@@ -11,27 +11,10 @@ from numpy.typing import NDArray
 
 from rlaws.errors import InputError
 from rlaws.measurement import Measurement
-from rlaws.policy import Array, Capability, Exact, counts, refuse_unless_able
-from rlaws.probes.base import Budget
+from rlaws.policy import Array, Capability, refuse_unless_able, success_rates
+from rlaws.probes.base import Budget, log_times
 from rlaws.problems import ProblemSet, difficulty, given_or_own
-
-
-def child(seed: np.random.SeedSequence, index: int) -> np.random.SeedSequence:
-    """Return the index-th child stream; unlike ``spawn`` it leaves the parent as it was."""
-    return np.random.SeedSequence(seed.entropy, spawn_key=(*seed.spawn_key, index))
-
-
-def success_rates(policy: Any, problems: ProblemSet, samples: int, seed: np.random.SeedSequence) -> Array:
-    """Return the success on each problem, [P]: known where the policy knows it, else the share right among samples."""
-    if isinstance(policy, Exact):
-        return policy.success(problems)
-    taken, right = counts(policy, problems, samples, seed)
-    return np.asarray(right / taken)
-
-
-def log_times(first: float, last: float, per_decade: int) -> Array:
-    """Return times from first to last, evenly spaced in their logarithm, [T]."""
-    return np.asarray(np.geomspace(first, last, 2 + int(per_decade * np.log10(last / first))))
+from rlaws.seeding import child
 
 
 @dataclass(frozen=True, slots=True)

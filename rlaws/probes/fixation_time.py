@@ -11,10 +11,10 @@ import numpy as np
 from rlaws.errors import InputError
 from rlaws.measurement import Measurement
 from rlaws.policy import Array, Capability, refuse_unless_able
-from rlaws.probes.base import Budget
-from rlaws.probes.escape_time import child, log_times
+from rlaws.probes.base import Budget, log_times
 from rlaws.probes.trajectories import all_found
 from rlaws.problems import ProblemSet, difficulty, given_or_own
+from rlaws.seeding import child
 from rlaws.vary import needs, setting, vary
 
 
@@ -36,7 +36,8 @@ class FixationTime:
     """Updates until one mode holds ``level``, against the batch or the step size, and over Kimura's time.
 
     Every problem is an independent run; its "p" is the first mode's share at the start. Checkpoints stand
-    ``per_decade`` to a decade, so a time is late by at most one spacing (1.2 % at 200).
+    ``per_decade`` to a decade, so a time is late by at most one spacing (1.2 % at 200); a policy that can stop its
+    runs at a level should stop them at this one, or passages between two checkpoints are missed.
 
     Attributes:
         axis: "batch" or "step": the setting that is swept.

@@ -22,7 +22,8 @@ class HeatLoss:
     """For each problem and scale of training C the paired difference between two temperatures.
 
     "success_lost" is P(right at ``cold``) - P(right at ``hot``); "tail_gained" is the rise of the probability of an
-    answer that is neither the right one nor the strongest wrong one, which stands for garbage. Problems are the clusters.
+    answer that is neither the right one nor the strongest wrong one, which stands for garbage. Problems are the
+    clusters.
 
     Attributes:
         quantity: Which of the two.

@@ -11,10 +11,10 @@ import numpy as np
 from rlaws.errors import InputError
 from rlaws.measurement import Measurement
 from rlaws.policy import Capability, refuse_unless_able
-from rlaws.probes.base import Budget
-from rlaws.probes.escape_time import child, log_times
+from rlaws.probes.base import Budget, log_times
 from rlaws.probes.trajectories import all_found, crossed, follow
 from rlaws.problems import ProblemSet, given_or_own
+from rlaws.seeding import child
 from rlaws.vary import setting, vary
 
 

@@ -11,10 +11,10 @@ import numpy as np
 from rlaws.errors import InputError
 from rlaws.measurement import Measurement
 from rlaws.policy import Array, Capability, refuse_unless_able
-from rlaws.probes.base import Budget
-from rlaws.probes.escape_time import child, log_times
+from rlaws.probes.base import Budget, log_times
 from rlaws.probes.trajectories import all_found, at_level, follow
 from rlaws.problems import ProblemSet, given_or_own
+from rlaws.seeding import child
 from rlaws.vary import vary
 
 
@@ -27,7 +27,7 @@ class RewardAtEntropy:
     Attributes:
         setting: Setting of the policy that the intervention changes, and ``value`` what it becomes.
         value: See above.
-        strength: Strength of the bonus under the intervention (0 where the setting is no bonus).
+        dose: Strength of the bonus under the intervention (0 where the setting is no bonus).
         levels: Shares of the entropy's fall without intervention at which rewards are compared.
         batch: Problems in one cluster.
         first: First and last time of training.
@@ -38,12 +38,12 @@ class RewardAtEntropy:
     NAME: ClassVar[str] = "reward_at_entropy"
     REQUIRES: ClassVar[tuple[frozenset[Capability], ...]] = (frozenset({Capability.TRAIN}),)
     UNITS: ClassVar[Mapping[str, str]] = {
-        "setting": "name", "value": "name", "strength": "reward", "levels": "1", "batch": "problems",
+        "setting": "name", "value": "name", "dose": "reward", "levels": "1", "batch": "problems",
         "first": "trainer's time", "last": "trainer's time", "per_decade": "1",
     }  # fmt: skip
     setting: str = "bonus"
     value: Any = "token"
-    strength: float = 0.1
+    dose: float = 0.1
     levels: Sequence[float] = (0.3, 0.5, 0.7)
     batch: int = 16
     first: float = 0.01
@@ -66,7 +66,7 @@ class RewardAtEntropy:
         problems = given_or_own(problems, policy, self.NAME)
         if len(problems) % self.batch or len(problems) < 4 * self.batch:
             raise InputError(f"reward_at_entropy: {len(problems)} problems make no four batches of {self.batch}.")
-        more = {"strength": self.strength} if self.strength else {}
+        more = {"strength": self.dose} if self.dose else {}
         reward, entropy = self._curves(policy, problems, seed)
         other_reward, other_entropy = self._curves(vary(policy, **{self.setting: self.value}, **more), problems, seed)
         rows = []
@@ -95,8 +95,6 @@ class RewardAtEntropy:
     def _curves(self, policy: Any, problems: ProblemSet, seed: np.random.SeedSequence) -> tuple[Array, Array]:
         """Return mean reward and mean token entropy of each batch along training, each [T, C]."""
         times = log_times(self.first, self.last, self.per_decade)
-        told, _, _ = follow(
-            policy, problems, times.tolist(), child(seed, 0), ("success", "token_entropy"), self.NAME
-        )
+        told, _, _ = follow(policy, problems, times.tolist(), child(seed, 0), ("success", "token_entropy"), self.NAME)
         shape = (times.size, len(problems) // self.batch, self.batch)
         return told["success"].reshape(shape).mean(axis=2), told["token_entropy"].reshape(shape).mean(axis=2)

@@ -1,4 +1,4 @@
-"""What search makes of the divergence it spends: reward gained against the Gibbs optimum, and the bound of best-of-N."""
+"""What search makes of the divergence it spends, against the Gibbs optimum and the bound of best-of-N."""
 
 from __future__ import annotations
 
@@ -93,7 +93,8 @@ class SearchWork:
         steps = least_budget(policy, self.method) - 1
         search_seed, *base_seeds = seed.spawn(1 + self.base)
         one = Search("best_of_n", (1,), "verifier")
-        pi = sum(_shares(policy.branch(problems, one, s).right_steps, steps)[:, 0] for s in base_seeds) / self.base
+        sampled = [_shares(policy.branch(problems, one, s).right_steps, steps)[:, 0] for s in base_seeds]
+        pi = np.asarray(np.mean(sampled, axis=0))
         grid = tuple(1 + steps * n for n in self.answers)
         done = policy.branch(problems, Search(self.method, grid, self.select), search_seed)
         names, cluster = batches(problems, self.batch)

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from rlaws.errors import InputError
 from rlaws.estimators import pass_at_k
 from rlaws.measurement import Measurement
-from rlaws.policy import Array, Capability, counts, refuse_unless_able
-from rlaws.probes.base import Budget
-from rlaws.probes.escape_time import child, log_times, success_rates
+from rlaws.policy import Array, Capability, counts, refuse_unless_able, success_rates
+from rlaws.probes.base import Budget, log_times
 from rlaws.probes.pass_at_k import batches, by_cluster, carried, sample_grid
 from rlaws.problems import ProblemSet, given_or_own
+from rlaws.seeding import child
 
 Ints = NDArray[np.int64]
 

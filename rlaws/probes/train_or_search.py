@@ -23,8 +23,8 @@ class TrainOrSearch:
 
     S is success with training of scale C and N answers' worth of search. ``load`` is what the queries to be served cost
     at N, in units of what training has cost: the money that doubles training buys 1/load of more search for all of
-    them. At load = 1 the comparison is that of the slopes alpha = dS/dlog C and beta = dS/dlog N. All four searches meet
-    the same problems and value errors, so D is paired.
+    them. At load = 1 the comparison is that of the slopes alpha = dS/dlog C and beta = dS/dlog N. All searches
+    meet the same problems and value errors, so D is paired.
 
     Attributes:
         method: Method of ``rlaws.search``.

@@ -22,7 +22,7 @@ def mean_over_margins(f: Callable[[float], float], mean: float, spread: float) -
 
     def integrand(m: float) -> float:
         z = (m - mean) / spread
-        return f(m) * float(np.exp(-z * z / 2)) / (spread * np.sqrt(2 * np.pi))
+        return float(f(m) * np.exp(-z * z / 2) / (spread * np.sqrt(2 * np.pi)))
 
     edges = sorted({mean - 9 * spread, -1.0, 0.0, 1.0, mean, mean + 9 * spread})
     inside = [e for e in edges if mean - 9 * spread <= e <= mean + 9 * spread]

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from rlaws.errors import InputError
-from rlaws.policy import Capability, Checkpoint, lacks
+from rlaws.policy import Capability, Checkpoint, lacks, success_rates
 from rlaws.probes.base import Budget
-from rlaws.probes.escape_time import EscapeTime, success_rates
+from rlaws.probes.escape_time import EscapeTime
 from rlaws.probes.pass_at_k import PassAtK, carried, sample_grid
 from rlaws.probes.step_accuracy import QUANTITIES, StepAccuracy
 from rlaws.probes.tail_and_training import TailAndTraining

@@ -62,7 +62,8 @@ def test_values_without_information_find_nothing():
     got = done.found.mean()
     assert abs(got - opened) < Z * np.sqrt(opened * (1 - opened) / 8000)
     seeing = TreePolicy(branching=3, depth=4, value_noise=1.0)
-    assert seeing.branch(TreeProblems(1 / 3, 8000).draw(seed(0)), Search("lookahead", (60,)), seed(1)).found.mean() > 2 * got
+    problems = TreeProblems(1 / 3, 8000).draw(seed(0))
+    assert seeing.branch(problems, Search("lookahead", (60,)), seed(1)).found.mean() > 2 * got
 
 
 def test_a_method_that_never_arrives_is_measured_over_its_last_factor_of_ten():

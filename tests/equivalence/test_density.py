@@ -43,6 +43,16 @@ def test_every_parity_of_cells_and_the_drift_form():
         np.testing.assert_allclose(d.evolve(process, p, 0.1, steps=1, scheme="euler").p, step, rtol=1e-13)
 
 
+@pytest.mark.parametrize("scheme", d.SCHEMES)
+def test_one_call_is_the_two_it_stands_for(scheme):
+    grid = d.Grid(-3.0, 3.0, 151)
+    u, p = d.landscape("tilted", 8.0)(grid.centres), grid.gaussian(-0.5, 0.2)
+    want = d.evolve(d.hill(grid, u, 0.25), p, 2.0, steps=9, scheme=scheme).p
+    np.testing.assert_allclose(d.evolve_hill(grid, u, 0.25, p, 2.0, 9, scheme), want, rtol=1e-12, atol=1e-300)
+    with pytest.raises(ValueError, match="negative"):
+        d.evolve_hill(grid, u, 0.25, -p, 2.0)
+
+
 def test_a_moving_reward_with_a_constant_amplitude_is_the_tilted_one():
     grid = d.Grid(-3.0, 3.0, 200)
     u, p = d.landscape("double", 8.0)(grid.centres), grid.gaussian(-0.5, 0.2)
@@ -54,9 +64,13 @@ def test_a_moving_reward_with_a_constant_amplitude_is_the_tilted_one():
 def test_particles_are_those_of_euler_and_maruyama():
     """4000 slow particles in a tilted well: mean and share above 0; z = 4.4 plus the slow twin's bias of one step."""
     rng = random.Random(5)
-    force = [lambda x: -4.0 * x * (x * x - 1.0) + 0.3]
-    found = np.array([slow.walk(force[0], 0.4, -1.0, 1.0, 100, rng) for _ in range(4000)])
-    cloud = d.particles(d.Cloud(np.full((160, 250), -1.0)), lambda x: -4.0 * x * (x**2 - 1) + 0.3, 0.4, 1.0, 100, 3, (-4, 4))
+
+    def force(x):
+        return -4.0 * x * (x * x - 1.0) + 0.3
+
+    found = np.array([slow.walk(force, 0.4, -1.0, 1.0, 100, rng) for _ in range(4000)])
+    crowd = d.Cloud(np.full((160, 250), -1.0))
+    cloud = d.particles(crowd, lambda x: -4.0 * x * (x**2 - 1) + 0.3, 0.4, 1.0, 100, 3, (-4, 4))
     x = cloud.x.ravel()
     spread = np.sqrt(found.var() / found.size + x.var() / x.size)
     assert found.mean() == pytest.approx(x.mean(), abs=Z * spread + 0.01)

@@ -54,7 +54,7 @@ def test_runs_do_not_depend_on_how_updates_are_cut():
 
 
 def test_verifier_errors_occur_at_their_rate():
-    """A single answer with reward 1 and no baseline under imitation cannot move; npg moves by the mean observed reward."""
+    """Without a baseline npg moves the logits by the mean observed reward: 1 - flip for answers that are all right."""
     world = w.answers([1, 1], [1.0, 1.0], np.zeros((20_000, 2)))
     done = w.train(world, w.start(world), w.Batch("npg", 4, 1.0, flip=0.25), 1, 6)
     moved = done.logits.sum(axis=1) / 4.0  # sum over answers of step x share seen x reward / (1/2), halved twice

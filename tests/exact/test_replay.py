@@ -68,7 +68,8 @@ def test_checkpoints_do_not_change_the_run():
         *_, once = policy.train(problems(5), [900.0], seed)
         *_, often = policy.train(problems(5), [100.0, 450.0, 900.0], seed)
         method = "success" if hasattr(once.policy, "success") else "recurrences"
-        np.testing.assert_array_equal(getattr(once.policy, method)(problems(5)), getattr(often.policy, method)(problems(5)))
+        told = [getattr(end.policy, method)(problems(5)) for end in (once, often)]
+        np.testing.assert_array_equal(*told)
 
 
 def test_errors_say_what_is_possible():
