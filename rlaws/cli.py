@@ -157,7 +157,7 @@ def _run_values(values: Mapping[str, Any], command: str) -> Finished:
 
 
 def _draw(finished: Finished) -> None:
-    """Put the study's figure into its run folder, so that there is something to look at before the report is written."""
+    """Put the study's figure into its run folder, to be looked at before the report is written."""
     from rlaws.report import figures
 
     panels = json.loads((finished.folder / "panels.json").read_text(encoding="utf-8"))["panels"]
