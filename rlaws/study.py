@@ -175,7 +175,10 @@ def code_hash(study: Study) -> str:
     for path in sorted({p for spec in study.parts().values() for p in _sources(str(spec["_target_"]))}):
         h.update(path.name.encode() + path.read_bytes())
     for path in data_files(study):
-        h.update(path.read_bytes())
+        try:
+            h.update(path.read_bytes())
+        except OSError as error:
+            raise InputError(f"Cannot read the table {path}: {error.strerror}. Check its permissions.") from error
     return h.hexdigest()[:12]
 
 
