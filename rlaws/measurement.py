@@ -152,4 +152,13 @@ def concat(parts: Sequence[Measurement]) -> Measurement:
         if set(part.columns) != set(first.columns):
             raise InputError(f"Cells differ in columns: {sorted(set(part.columns) ^ set(first.columns))}.")
     columns = {name: np.concatenate([np.asarray(p.columns[name]) for p in parts]) for name in first.columns}
-    return replace(first, columns=columns)
+    return replace(first, columns=columns, provenance={**first.provenance, "cost": _total_cost(parts)})
+
+
+def _total_cost(parts: Sequence[Measurement]) -> dict[str, Any]:
+    """Return the sum of every entry of the parts' ledgers."""
+    total: dict[str, Any] = {}
+    for part in parts:
+        for name, amount in part.provenance.get("cost", {}).items():
+            total[name] = total.get(name, 0) + amount
+    return total

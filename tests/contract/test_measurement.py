@@ -96,6 +96,11 @@ def test_cells_with_other_columns_do_not_mix():
         concat([])
 
 
+def test_stacked_cells_add_their_costs():
+    a, b = table(provenance={"cost": {"rollouts": 3}}), table(provenance={"cost": {"rollouts": 4, "tokens": 1}})
+    assert concat([a, b]).provenance["cost"] == {"rollouts": 7, "tokens": 1}
+
+
 def test_links_by_hand():
     y, y0 = np.array([0.75]), np.array([0.5])
     assert apply_link("absolute", y, y0)[0] == pytest.approx(0.25)
