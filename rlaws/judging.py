@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite
 from typing import Any
 
@@ -27,13 +27,12 @@ from rlaws.claims import (
     by_region,
     margin,
 )
-from rlaws.compare import Comparison
+from rlaws.compare import RIVAL_Z, Comparison
 from rlaws.errors import InputError
 from rlaws.fitted import Fit, FitStatus, interval_from_draws
 from rlaws.resampling import Points
 
 Array = NDArray[np.float64]
-RIVAL_Z = 2.0  # the rule: better by more than twice the standard error of the difference
 TREND_Z = 3.3  # slope and curvature of the residuals: one false alarm in 500 points
 LEAST_RUNS = 3
 
@@ -288,8 +287,6 @@ def _told(name: str, estimate: float, interval: tuple[float, float], region: tup
 
 def _capped(check: Check, e: Evidence, decision: Decision) -> Check:
     """Withhold "supported" where the design lacks power, or training randomness has fewer than three runs behind it."""
-    from dataclasses import replace
-
     if check.outcome is not Outcome.SUPPORTED:
         return check
     if check.power is not None and check.power < decision.power:

@@ -67,9 +67,9 @@ class Points:
 
 
 class Sealed:
-    """Held-out points. Their responses can be seen by a fit only through ``score``, which refuses a fit that saw them.
+    """Held-out points. A fit sees their design variables; the responses come out through ``open`` alone.
 
-    ``fit.touched`` must be the frozenset of point ids the fit used, and ``fit.predict`` takes the design variables.
+    ``open`` asks which points the fit touched and says whether what is made of them is predicted or fitted.
     """
 
     __slots__ = ("__points",)
