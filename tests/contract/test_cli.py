@@ -98,14 +98,6 @@ def test_missing_data_says_what_to_fetch_and_is_no_failure(tmp_path):
     assert "counts.csv" in record["error"]
 
 
-def test_an_unreadable_table_is_named(tmp_path):
-    (tmp_path / "data/pythia-math-counts/counts.csv").mkdir(parents=True)
-    ran = rlaws("run", "study=search/fail_1_over_n_pythia", f"data_dir={tmp_path}/data", "report=null", cwd=tmp_path)
-    assert ran.returncode != 0
-    assert "counts.csv" in ran.stderr
-    assert "Traceback" not in ran.stderr
-
-
 def test_a_policy_that_lacks_a_capability_is_refused(tmp_path):
     ran = rlaws("run", "study=credit/snr_decay", "policy=uniform", "~grid.p", "~grid.recovery", "~grid.dense_noise",
                 "report=null", cwd=tmp_path)  # fmt: skip
