@@ -28,7 +28,9 @@ def resolve(target: str, allow: Sequence[str] = ()) -> type[Any]:
             f"_target_ '{target}' is outside the allowed packages {', '.join((*ALLOWED, *allow))}; "
             f"add allow_targets=[{package}] if you trust it."
         )
-    module_name, _, name = target.rpartition(".")
+    module_name, dot, name = target.rpartition(".")
+    if not dot:
+        raise InputError(f"_target_ '{target}' names a package; give package.module.Class.")
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:

@@ -1,4 +1,4 @@
-"""The command line: list · plan · run · report. Each verb is a Hydra application over ``conf/<verb>.yaml``."""
+"""The command line: list · plan · run · status · report. ``plan``, ``run`` and ``report`` are Hydra applications."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ USAGE = """rlaws: a claim about scaling RL for reasoning models in, a verdict ou
   rlaws run  study=group/name [grid.key=[…]] [budget=quick|full] [seed=0]
   rlaws run  -m 'study=glob(credit/*)'                  several studies
   rlaws run  suite=quick                                all studies of a suite, and the report
+  rlaws status [runs=runs] [study=group/name] [--json]  done, running, failed, left, time left
   rlaws report [runs=runs] [out=report]                 the report of what is stored
 
 Any key of the configuration can be set as key=value; --cfg job shows the composed configuration; --config-dir DIR adds
@@ -32,7 +33,7 @@ your own claims, studies and settings.
 Exit codes: 0 done (whatever the verdict) · 1 a cell or a study failed · 2 the command or an input is not usable.
 """
 UNSTORED = ("out", "report", "data_dir", "json", "engine")  # what no number depends on, and places of this machine
-VERBS = ("list", "plan", "run", "report")
+VERBS = ("list", "plan", "run", "status", "report")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -48,7 +49,40 @@ def main(argv: Sequence[str] | None = None) -> None:
 
         _guard(lambda: print_list(args[1:]), "--json" in args)
         return
+    if args[0] == "status":
+        _guard(lambda: _status(args[1:]), "--json" in args)
+        return
+    _one_thread_a_sum()
     _guard(lambda: _hydra(args[0], args[1:]), "json=true" in args)
+
+
+def _one_thread_a_sum() -> None:
+    """Hold BLAS and OpenMP to one thread before NumPy is loaded: the bits of a sum may depend on their number.
+
+    Worker processes get the same (``engine.threads``), so a cell gives the same bytes here and there.
+    """
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"):
+        os.environ.setdefault(name, "1")
+
+
+def _status(words: Sequence[str]) -> None:
+    """Print how far the runs are.
+
+    Raises:
+        InputError: Unknown word, or no run.
+    """
+    given = {"runs": "runs", "study": None}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if word == "--json":
+            continue
+        if name not in given or not equals:
+            raise InputError(f"rlaws status knows no '{word}'.{suggest(name, (*given, '--json'))}")
+        given[name] = value
+    from rlaws.progress import print_status
+    from rlaws.status import statuses
+
+    print_status(statuses(Path(str(given["runs"])), given["study"]), as_json="--json" in words)
 
 
 def _guard(act: Any, as_json: bool) -> None:
@@ -99,12 +133,15 @@ def _hydra(verb: str, args: list[str]) -> None:
     sys.argv = [f"rlaws {verb}", *expand_globs(args)]
     task = {"run": _run, "plan": _plan, "report": _report}[verb]
     raised: list[RlawsError] = []
+    home = os.getpid()
 
     def quietly(cfg: DictConfig) -> None:
         """Keep our own errors from Hydra, which prints around them; of several jobs the first is shown at the end."""
         try:
             task(cfg)
         except RlawsError as error:
+            if os.getpid() != home:  # a launcher's process, from which a list brings nothing home
+                raise
             raised.append(error)
 
     hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=verb)(quietly)()
@@ -142,18 +179,29 @@ def _run_suite(values: Mapping[str, Any]) -> None:
 
 def _run_values(values: Mapping[str, Any], command: str) -> Finished:
     """Run one study of a plain configuration, with a progress bar unless JSON is asked."""
-    from rlaws.engine import LocalEngine
     from rlaws.progress import bar
     from rlaws.runner import run_study
-    from rlaws.schema import to_study, validate
+    from rlaws.schema import to_engine, to_study, validate
 
-    model = validate(values)
+    model = validate(_beside_others(values))
     study = to_study(model)
     with bar(study.id, quiet=model.json_output) as tell:
-        finished = run_study(study, LocalEngine(model.engine.workers), model.out, _stored(values), command, tell)
+        finished = run_study(study, to_engine(model.engine), model.out, _stored(values), command, tell)
     if model.report and finished.verdict is not None:
         _draw(finished)
     return finished
+
+
+def _beside_others(values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Give each job of a launcher that runs several on this machine one process, not all cores to every one."""
+    from hydra.core.hydra_config import HydraConfig
+
+    engine, hydra = values["engine"], HydraConfig.get()
+    launcher = str(hydra.launcher.get("_target_", "")) if hydra.mode and hydra.mode.name == "MULTIRUN" else ""
+    all_cores = engine.get("name") == "local" and engine.get("workers") == 0
+    if not all_cores or not launcher.endswith(("JoblibLauncher", "LocalLauncher")):
+        return values
+    return {**values, "engine": {**engine, "workers": 1}}
 
 
 def _draw(finished: Finished) -> None:

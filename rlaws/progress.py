@@ -6,39 +6,78 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
 
+from rlaws.status import span
+
 if TYPE_CHECKING:
     from rlaws.power import Plan
     from rlaws.runner import Finished, Progress
+    from rlaws.status import RunStatus
 
 STYLES = {"supported": "green", "refuted": "red", "conditional": "yellow", "undecided": "cyan", "invalid": "magenta"}
 
 
+SECONDS_BETWEEN_LINES = 0.1
+
+
 @contextmanager
 def bar(label: str, *, quiet: bool) -> Iterator[Callable[[Progress], None]]:
-    """Show done, failed, left and time of a study's cells on standard error; silent if ``quiet``."""
+    """Show done, failed, running, left and time of a study's cells on standard error; silent if ``quiet``."""
     if quiet:
         yield lambda _: None
         return
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, TextColumn
     from rich.progress import Progress as Bars
+    from rich.table import Column
 
     columns = (
-        TextColumn("{task.description:<34}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[failed]} failed"),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
+        TextColumn("{task.description}", table_column=Column(no_wrap=False)),  # what gives way on a narrow terminal
+        BarColumn(bar_width=8),
+        TextColumn("{task.fields[numbers]}"),
+        TextColumn("{task.fields[left]}"),
     )
-    with Bars(*columns, console=Console(stderr=True)) as bars:
-        task = bars.add_task(label, total=None, failed=0)
-        yield lambda p: bars.update(task, total=p.total, completed=p.done + p.failed, failed=p.failed)
+    console = Console(stderr=True)
+    with Bars(*columns, console=console) as bars:
+        task = bars.add_task(label, total=None, numbers="", left="")
+        shown = float("-inf")
+
+        def tell(p: Progress) -> None:
+            nonlocal shown
+            if p.note:
+                console.print(p.note)
+            if p.note or p.left == 0 or monotonic() - shown > SECONDS_BETWEEN_LINES:
+                shown = monotonic()
+                left = f"{span(p.left_s)} left" if p.left_s is not None else ""
+                bars.update(task, total=p.total, completed=p.done + p.failed, numbers=numbers(p), left=left)
+
+        yield tell
+
+
+def numbers(p: Progress | RunStatus) -> str:
+    """Return done, failed, running and left in words, for the bar and for ``rlaws status``."""
+    left = "?" if p.left is None else p.left
+    return f"{p.done}/{'?' if p.total is None else p.total} done, {p.failed} failed, {p.running} running, {left} left"
+
+
+def print_status(found: Sequence[RunStatus], *, as_json: bool) -> None:
+    """Print the state of runs, with the first line of each error; or one JSON document."""
+    if as_json:
+        print(json.dumps({"runs": [s.to_json() for s in found]}, ensure_ascii=False, allow_nan=False))
+        return
+    for s in found:
+        left = f", {span(s.left_s)} left" if s.left_s is not None else ""
+        print(f"{s.study}/{s.run}: {s.state}{f' ({s.driver})' if s.driver else ''}: {numbers(s)}{left}")
+        for key, line in s.errors.items():
+            print(f"  {key}: {line}")
+        if s.failed > len(s.errors):
+            print(f"  … and {s.failed - len(s.errors)} more")
+        if s.problem and not s.errors:
+            print(f"  {s.problem.splitlines()[0]}")
 
 
 def print_verdicts(finished: Sequence[Finished], written: Mapping[str, Path], *, as_json: bool) -> None:

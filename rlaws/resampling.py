@@ -19,6 +19,7 @@ from rlaws.links import apply_link
 from rlaws.measurement import Measurement
 
 Array = NDArray[np.float64]
+MOST_WEIGHTS = 2_000_000  # resampling weights held at a time: 200 draws of 10^5 clusters would take 320 MB
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,14 +200,17 @@ def _cluster_draws(
     stat: Statistic, sums: Array, present: Array, rng: np.random.Generator, draws: int, link: str | None
 ) -> Array:
     """Responses of multinomially resampled clusters, [B, X]; clusters that cover the same points are exchangeable."""
-    clusters, points, width = sums.shape
-    weights = np.zeros((draws, clusters))
+    _, points, width = sums.shape
+    resampled = np.zeros((draws, points * width))
     _, stratum = np.unique(present > 0, axis=0, return_inverse=True)
     for s in range(int(stratum.max()) + 1):
         rows = np.flatnonzero(stratum.ravel() == s)
-        weights[:, rows] = rng.multinomial(rows.size, np.full(rows.size, 1.0 / rows.size), size=draws)
-    resampled = (weights @ sums.reshape(clusters, points * width)).reshape(draws, points, width)
-    return _response(stat, resampled, link)
+        table, share = sums[rows].reshape(rows.size, points * width), np.full(rows.size, 1.0 / rows.size)
+        step = max(1, MOST_WEIGHTS // rows.size)
+        for first in range(0, draws, step):
+            weights = rng.multinomial(rows.size, share, size=min(step, draws - first))
+            resampled[first : first + step] += weights.astype(float) @ table
+    return _response(stat, resampled.reshape(draws, points, width), link)
 
 
 def _reported_draws(

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from rlaws.catalogue import conf_dir
 from rlaws.claims import Claim, Decision, FitOptions, Holdout, Reading, prediction
+from rlaws.engine import Engine, LocalEngine
 from rlaws.errors import InputError, suggest
 from rlaws.links import LINKS
 from rlaws.probes.base import Budget
@@ -121,11 +122,45 @@ class BudgetModel(_Strict):
     draws: int = Field(ge=100)
 
 
-class EngineModel(_Strict):
-    """Where cells run; see ``engine.LocalEngine``."""
+class _EngineModel(_Strict):
+    """What every engine has; see ``engine.LocalEngine``."""
+
+    threads: int = Field(default=1, ge=1)
+    limit_s: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    retries: int = Field(default=2, ge=0)
+
+
+class LocalEngineModel(_EngineModel):
+    """See ``engine.LocalEngine``."""
 
     name: Literal["local"]
     workers: int = Field(ge=0)
+
+
+class RayEngineModel(_EngineModel):
+    """See ``engines.ray.RayEngine``."""
+
+    name: Literal["ray"]
+    address: str | None = None
+    workers: int = Field(default=0, ge=0)
+    cpus: float = Field(default=1.0, gt=0)
+
+
+class SlurmEngineModel(_EngineModel):
+    """See ``engines.slurm.SlurmEngine``."""
+
+    name: Literal["slurm"]
+    folder: Path
+    cluster: Literal["slurm", "local"] = "slurm"
+    jobs: int = Field(default=8, ge=1)
+    cpus: int = Field(default=1, ge=1)
+    minutes: int = Field(default=60, ge=1)
+    parameters: dict[str, Any] = Field(default_factory=dict)
+    poll_s: float = Field(default=1.0, gt=0)
+
+
+EngineModel = LocalEngineModel | RayEngineModel | SlurmEngineModel
+ENGINES = ("local", "ray", "slurm")
 
 
 class RunModel(_Strict):
@@ -138,7 +173,7 @@ class RunModel(_Strict):
     problems: dict[str, Any] | None = None
     grid: dict[str, list[Any]]
     budget: BudgetModel
-    engine: EngineModel
+    engine: EngineModel = Field(discriminator="name")
     seed: int = Field(ge=0)
     out: Path
     report: Path | None
@@ -188,9 +223,13 @@ def validate(values: Mapping[str, Any]) -> RunModel:
 
 def _sentence(error: Any) -> str:
     """Turn a pydantic error into key, problem and what is possible."""
-    key = ".".join(str(part) for part in error["loc"])
+    path = error["loc"]
+    tagged = path[0] == "engine" and len(path) > 2 and path[1] in ENGINES  # pydantic names the engine in between
+    key = ".".join(str(part) for part in ((path[0], *path[2:]) if tagged else path))
     if error["type"] == "extra_forbidden":
-        return f"{key}: there is no such key.{suggest(str(error['loc'][-1]), _siblings(error['loc'][:-1]))}"
+        return f"{key}: there is no such key.{suggest(str(path[-1]), _siblings(path[:-1]))}"
+    if error["type"] == "union_tag_invalid":
+        return f"{key}.name: there is no engine '{error['ctx']['tag']}'.{suggest(error['ctx']['tag'], ENGINES)}"
     if error["type"] == "missing":
         return f"{key}: not given; every {error['loc'][0]} needs it."
     return f"{key}: {error['msg']} (got {error['input']!r})."
@@ -202,12 +241,29 @@ def _siblings(path: tuple[Any, ...]) -> list[str]:
     for part in path:
         if isinstance(part, int):
             continue
+        if part in ENGINES:
+            model = (LocalEngineModel, RayEngineModel, SlurmEngineModel)[ENGINES.index(part)]
+            continue
         annotation = model.model_fields[part].annotation if part in model.model_fields else None
         arguments = (annotation, *getattr(annotation, "__args__", ()))
         model = next((a for a in arguments if isinstance(a, type) and issubclass(a, BaseModel)), None)
         if model is None:
             return []
     return list(model.model_fields)
+
+
+def to_engine(model: EngineModel) -> Engine:
+    """Return the engine of a validated configuration."""
+    settings = model.model_dump(exclude={"name"})
+    if model.name == "ray":
+        from rlaws.engines.ray import RayEngine
+
+        return RayEngine(**settings)
+    if model.name == "slurm":
+        from rlaws.engines.slurm import SlurmEngine
+
+        return SlurmEngine(**settings)
+    return LocalEngine(**settings)
 
 
 def to_claim(model: ClaimModel) -> Claim:

@@ -23,7 +23,7 @@ from rlaws.measurement import Measurement
 from rlaws.policy import refuse_unless_able
 from rlaws.probes.base import Budget
 from rlaws.seeding import seed_sequence
-from rlaws.store import digest, pack
+from rlaws.store import canonical, digest, pack
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +71,17 @@ class Study:
             InputError: If a grid key is no setting, or belongs to two parts, or a setting is out of range.
         """
         homes = {name: self._home(name) for name in self.grid}
+        axes = {part: [k for k, name in enumerate(self.grid) if homes[name] == part] for part in self.parts()}
+        made: dict[tuple[str, tuple[int, ...]], Mapping[str, Any]] = {}
         cells = []
-        for values in itertools.product(*self.grid.values()):
-            point = dict(zip(self.grid, values, strict=True))
-            specs = {part: dict(spec) for part, spec in self.parts().items()}
-            for name, value in point.items():
-                specs[homes[name]][name] = value
+        for index in itertools.product(*(range(len(values)) for values in self.grid.values())):
+            point = {name: values[i] for (name, values), i in zip(self.grid.items(), index, strict=True)}
+            specs = {}
+            for part, spec in self.parts().items():  # cells that agree in a part share its specification
+                own = (part, tuple(index[k] for k in axes[part]))
+                if own not in made:
+                    made[own] = {**spec, **{name: v for name, v in point.items() if homes[name] == part}}
+                specs[part] = made[own]
             rest = (specs, self.budget, self.seed, self.allow)
             cells += [Cell(self.id, point, r, *rest) for r in range(self.replicates)]
         return cells
@@ -110,9 +115,9 @@ class Study:
             out[name] = unit
         return out
 
-    def run_hash(self, code: str) -> str:
-        """Return the hash of what determines the numbers of this study."""
-        return digest([c.key(code) for c in self.cells()], self.budget.draws)
+    def run_hash(self, keys: Sequence[str]) -> str:
+        """Return the hash of what determines the numbers of this study, given the keys of its cells."""
+        return digest(list(keys), self.budget.draws)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +147,10 @@ class Cell:
         specs = {k: {n: v for n, v in s.items() if n != "data_dir"} for k, s in self.specs.items()}
         return digest(self.study, specs, self.replicate, self.budget.scale, self.seed, code)
 
+    def identity(self) -> dict[str, Any]:
+        """Return what a stored cell says of itself: enough to tell it from every other cell of its study."""
+        return {"study": self.study, "point": dict(self.point), "replicate": self.replicate, "seed": self.seed}
+
     def stream(self) -> np.random.SeedSequence:
         """Return the cell's seed: it depends on the cell alone, so that adding a cell changes no other."""
         return seed_sequence(self.seed, self.study, digest(dict(self.point)), self.replicate)
@@ -166,15 +175,35 @@ class Cell:
         return measured
 
 
-def code_hash(study: Study) -> str:
+def cell_keys(cells: Sequence[Cell], code: str) -> list[str]:
+    """Return ``key(code)`` of every cell; what cells share is written out once, so that 10^5 take about a second."""
+    written: dict[int, str] = {}
+    named = functools.lru_cache(canonical)
+
+    def text(spec: Mapping[str, Any]) -> str:
+        if id(spec) not in written:
+            written[id(spec)] = canonical({n: v for n, v in spec.items() if n != "data_dir"})
+        return written[id(spec)]
+
+    keys = []
+    for cell in cells:
+        specs = ",".join(f'"{part}":{text(cell.specs[part])}' for part in sorted(cell.specs))
+        rest = f"{cell.replicate},{cell.budget.scale!r},{cell.seed},{named(code)}"
+        keys.append(hashlib.sha256(f"[{named(cell.study)},{{{specs}}},{rest}]".encode()).hexdigest()[:12])
+    return keys
+
+
+def code_hash(study: Study, files: Sequence[Path] | None = None) -> str:
     """Return the hash of the source code and data files that the study's numbers depend on.
 
     The whole package of a simulator or model, and of the core every module that the parts import, directly or not.
+
+    Args:
+        study: The study.
+        files: Its ``data_files``, where they are known already.
     """
-    h = hashlib.sha256()
-    for path in sorted({p for spec in study.parts().values() for p in _sources(str(spec["_target_"]))}):
-        h.update(path.name.encode() + path.read_bytes())
-    for path in data_files(study):
+    h = hashlib.sha256(source_hash(targets(study.parts())).encode())
+    for path in data_files(study) if files is None else files:
         try:
             h.update(path.read_bytes())
         except OSError as error:
@@ -182,14 +211,42 @@ def code_hash(study: Study) -> str:
     return h.hexdigest()[:12]
 
 
+def targets(specs: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
+    """Return the ``_target_`` of every part."""
+    return tuple(sorted({str(spec["_target_"]) for spec in specs.values()}))
+
+
+def source_hash(names: tuple[str, ...]) -> str:
+    """Return the hash of the source code behind targets, as it lies on this machine."""
+    h = hashlib.sha256()
+    for path in sorted({p for name in names for p in _sources(name)}):
+        h.update(path.name.encode() + path.read_bytes())
+    return h.hexdigest()
+
+
 def _sources(target: str) -> frozenset[Path]:
     """Return the files behind a target."""
     module = target.rpartition(".")[0]
     if module.split(".")[0] == "rlaws":
         return _core_sources(module)
-    own = _file(module).parent
-    files = frozenset(own.rglob("*.py"))
+    own = _file(module)
+    packed = (own.parent / "__init__.py").exists()
+    files = frozenset(own.parent.rglob("*.py") if packed else _beside(own))
     return files.union(*(_core_sources(m) for f in files for m in _core_imports(f)))
+
+
+def _beside(path: Path) -> frozenset[Path]:
+    """Return a module that lies in no package and the files beside it that it imports, directly or not."""
+    todo, seen = [path], set[Path]()
+    while todo:
+        file = todo.pop()
+        if file not in seen:
+            seen.add(file)
+            tree = ast.parse(file.read_text(encoding="utf-8"))
+            names = {n.module for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) and n.module}
+            names |= {a.name for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names}
+            todo += [p for n in names if (p := path.parent / f"{n.split('.')[0]}.py").exists()]
+    return frozenset(seen)
 
 
 def _file(module: str) -> Path:
@@ -218,29 +275,41 @@ def _core_sources(module: str) -> frozenset[Path]:
     return frozenset(seen)
 
 
-def data_files(study: Study) -> list[Path]:
+def data_files(study: Study, cells: Sequence[Cell] | None = None) -> list[Path]:
     """Return the data files that the study's policies read; the policy says so in ``sources()``.
 
-    Every cell is built for it, so that a study that cannot run is refused before anything is measured.
+    Every distinct policy, problem set and probe is built for it, so that a study that cannot run is refused before
+    anything is measured.
+
+    Args:
+        study: The study.
+        cells: Its cells, where they are made already.
 
     Raises:
         MissingDataError: If a file is absent.
-        InputError: If a cell cannot be built.
+        InputError: If a part cannot be built, or a policy lacks what the probe needs.
     """
-    found: list[Path] = []
-    for cell in study.cells():
-        policy = cell.build()["policy"]
-        found += [p for p in (policy.sources() if hasattr(policy, "sources") else ()) if p not in found]
-    return found
+    found: dict[Path, None] = {}
+    seen: set[int] = set()  # specifications that were built; the cells keep them alive, so that an id names one
+    for cell in study.cells() if cells is None else cells:
+        fresh = [part for part, spec in cell.specs.items() if id(spec) not in seen]
+        seen.update(id(cell.specs[part]) for part in fresh)
+        made = {part: build(cell.specs[part], study.allow) for part in fresh}
+        if "policy" not in made:
+            continue
+        probe = resolve(str(cell.specs["probe"]["_target_"]), study.allow)
+        refuse_unless_able(made["policy"], probe.REQUIRES, probe.NAME)
+        found.update(dict.fromkeys(made["policy"].sources() if hasattr(made["policy"], "sources") else ()))
+    return list(found)
 
 
 def run_cell(cell: Cell) -> tuple[bytes | None, dict[str, Any] | None]:
     """Measure a cell; return its bytes, or the record of its failure. Never raises for what a cell did."""
     try:
-        return pack(cell.measure()), None
+        return pack(cell.measure(), cell.identity()), None
     except Exception as error:  # a cell's failure is data: it is stored, counted and shown
         text = str(error) if isinstance(error, RlawsError) else f"{type(error).__name__}: {error}"
-        return None, {"error": text, "traceback": traceback.format_exc(), "point": dict(cell.point)}
+        return None, {"error": text, "traceback": traceback.format_exc(), **cell.identity()}
 
 
 def regime_of(study: Study, point: Mapping[str, Any], measured: Measurement) -> Measurement:
