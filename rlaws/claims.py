@@ -21,10 +21,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
-from math import inf, isfinite
+from math import inf
 from typing import Any
 
 from rlaws.errors import InputError, suggest
+from rlaws.jsonable import plain
 
 Text = Mapping[str, str]
 
@@ -299,20 +300,8 @@ class Verdict:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values for JSON; infinities become None."""
-        plain: dict[str, Any] = _plain(asdict(self))
-        return plain
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(k): _plain(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(v) for v in value]
-    if hasattr(value, "item"):
-        value = value.item()
-    if isinstance(value, float) and not isfinite(value):
-        return None
-    return str(value) if isinstance(value, StrEnum) else value
+        record: dict[str, Any] = plain(asdict(self))
+        return record
 
 
 # ------------------------------------------------------------------------------------------------ the rule

@@ -22,9 +22,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rlaws.autoregression import simulate
-from rlaws.fitted import Fit, finite_rows, plain
+from rlaws.fitted import Fit, finite_rows
 from rlaws.fitting import Options, Prepared, prepare, stderr_of, to_scale
 from rlaws.forecasts import FORECASTS, curve_labels
+from rlaws.jsonable import plain
 from rlaws.laws.base import Law
 from rlaws.resampling import Points, split
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rlaws.errors import InputError, suggest
+from rlaws.jsonable import plain
 from rlaws.laws import law as find_law
 from rlaws.laws.base import Law, Param
 
@@ -247,19 +248,6 @@ class Fit:
         record["touched"] = frozenset(record["touched"])
         record["noise"] = Noise(**{k: float("nan") if v is None else v for k, v in record["noise"].items()})
         return cls(**record, form=form)
-
-
-def plain(value: Any) -> Any:
-    """Return a value that JSON can hold; NaN and infinity become null."""
-    if isinstance(value, np.ndarray):
-        return plain(value.tolist())
-    if isinstance(value, Mapping):
-        return {str(k): plain(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(v) for v in value]
-    if isinstance(value, float | np.floating):
-        return float(value) if np.isfinite(value) else None
-    return value.item() if isinstance(value, np.generic) else value
 
 
 def interval_from_draws(center: Any, draws: Array, level: float = 0.95, dof: int = 0) -> tuple[Array, Array]:

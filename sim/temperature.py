@@ -27,6 +27,7 @@ from scipy.special import expit
 
 from rlaws.policy import Array, Checkpoint
 from rlaws.problems import ProblemSet, difficulty
+from sim.scale import at_scales
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,13 +150,9 @@ class TemperaturePolicy:
         return replace(self, temperature=temperature)
 
     def train(self, problems: ProblemSet, times: Sequence[float], seed: np.random.SeedSequence) -> Iterator[Checkpoint]:
-        """Yield the policy at ``times`` times its scale; training is a formula here, so the seed is not used.
+        """Return the policy at ``times`` times its scale; training is a formula, so the seed is not used.
 
         Raises:
             ValueError: If the times are not positive and rising.
         """
-        t = np.asarray(times, dtype=float)
-        if not t.size or t[0] <= 0 or np.any(np.diff(t) <= 0):
-            raise ValueError(f"times = {list(times)} must be positive and rising.")
-        for at in t.tolist():
-            yield Checkpoint(at, "C0", replace(self, training=self.training * at), {"training": at})
+        return at_scales(self, times)

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar
 
@@ -36,6 +36,7 @@ from rlaws.problems import ProblemSet, difficulty
 from rlaws.search import SELECTS, Search, Searched
 from rlaws.seeding import word
 from sim.rng import seed_word
+from sim.scale import at_scales
 
 LAWS = ("uniform", "normal", "heavy")
 VERIFIERS = ("score", "accept")
@@ -158,16 +159,12 @@ class TreePolicy:
         return np.full(len(problems), n, dtype=np.int64), hits
 
     def train(self, problems: ProblemSet, times: Sequence[float], seed: np.random.SeedSequence) -> Iterator[Checkpoint]:
-        """Yield the policy trained at ``times`` times its scale; training is a formula here, so the seed is not used.
+        """Return the policy trained at ``times`` times its scale; training is a formula, so the seed is not used.
 
         Raises:
             ValueError: If the times are not positive and rising.
         """
-        t = np.asarray(times, dtype=float)
-        if not t.size or t[0] <= 0 or np.any(np.diff(t) <= 0):
-            raise ValueError(f"times = {list(times)} must be positive and rising.")
-        for at in t.tolist():
-            yield Checkpoint(at, "C0", replace(self, training=self.training * at), {"training": at})
+        return at_scales(self, times)
 
     def branch(self, problems: ProblemSet, search: Search, seed: np.random.SeedSequence) -> Searched:
         """Search every problem; the seed fixes the trees and their value errors, whatever the method."""
