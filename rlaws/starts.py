@@ -50,7 +50,7 @@ def _draw(p: Param, columns: Mapping[str, Array], number: int, rng: np.random.Ge
     """Draw starting values of one parameter, evenly, or evenly in the logarithm over more than a decade."""
     share = rng.random(number)
     share[0] = 0.5
-    low, high = p.start or _range(p, columns)
+    low, high = p.start or start_range(p, columns)
     decades = low > 0 and high / low > 10
     values = low * (high / low) ** share if decades else low + (high - low) * share
     if p.start is None and p.low < 0 < low:
@@ -58,7 +58,7 @@ def _draw(p: Param, columns: Mapping[str, Array], number: int, rng: np.random.Ge
     return np.asarray(values)
 
 
-def _range(p: Param, columns: Mapping[str, Array]) -> tuple[float, float]:
+def start_range(p: Param, columns: Mapping[str, Array]) -> tuple[float, float]:
     """Return a start range from the parameter's unit, or else from its bounds."""
     for role, x in columns.items():
         size = np.abs(x[x != 0]) if np.any(x != 0) else np.ones(1)
