@@ -54,7 +54,7 @@ class Comparison:
         power: Rival -> chance that this design tells the two apart by twice the standard error. For a rival that the
             law contains as a special case, data are planted from the law and the law must win; for any other, data are
             planted from the rival and the rival must win. A rival that contains the law is left out: where the law
-            holds it predicts the same.
+            holds it predicts the same. 0 where the points are too few for any difference.
         label: "predicted", or "fitted" if a fit touched a held-out point.
         held: The held-out points.
         relative_error: |mean of (f - y) / |y|| over the held-out points of the curve that is predicted worst.
@@ -342,7 +342,11 @@ def _contrasts(directions: Array, x: Array) -> Array:
 def _power(
     court: _Court, law: Prepared, rival: Prepared, points: Points, held: Points, options: Options
 ) -> float | None:
-    """Return the chance that the design tells a law from a rival; None where the rival contains the law."""
+    """Return the chance that the design tells a law from a rival; None where the rival contains the law.
+
+    A rival with no more parameters that takes the law's values at every point does not contain the law: the points are
+    too few to tell the two, as two sizes are for any pair of laws of size with two parameters.
+    """
     log = law.task.log
     law_curve, rival_curve = _curve_at(law, points), _curve_at(rival, points)
     if not _possible(law_curve, log):
@@ -350,7 +354,7 @@ def _power(
     quiet = replace(options, loss="least_squares", delta=None, weights="equal" if court.curves else options.weights)
     rival_on_law = _fitted_to(rival, points, law_curve, quiet)
     if _distance(rival_on_law, points, law_curve) < SAME:
-        return None
+        return None if rival.task.needed > law.task.needed else 0.0
     law_on_rival = _fitted_to(law, points, rival_curve, quiet) if _possible(rival_curve, log) else None
     contains = law_on_rival is None or _distance(law_on_rival, points, rival_curve) < SAME
     truth = law_curve if contains else rival_curve

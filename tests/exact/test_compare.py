@@ -131,6 +131,21 @@ def test_power_leaves_out_what_contains_the_law_and_sees_what_can_be_told_apart(
     assert found.power["exponential"] < 0.2
 
 
+def test_two_sizes_tell_no_laws_of_size_apart():
+    def power(sizes):
+        x = {"x": np.tile(np.geomspace(10.0, 1000.0, 12), sizes.size), "n": np.repeat(sizes, 12)}
+        y = 0.8 * x["x"] ** -(0.16 / (1 + 4.0 / x["n"]))
+        draws = y * np.exp(0.01 * np.random.default_rng(1).standard_normal((200, y.size)))
+        ids = np.array([f"p{i}" for i in range(y.size)])
+        points = Points({k: v.astype(float) for k, v in x.items()}, y, draws, np.full(y.size, "all"), ids, 60, "y", "1")
+        options = {"along": "x", "after": 0.5, "scale": "log", "free_scale": "n", "starts": 8}
+        found = compare(law("saturating_slope"), laws("slope_power"), points, {"X": "x", "N": "n"}, **options)
+        return found.power["slope_power"]
+
+    assert power(np.array([0.5, 7.0])) == 0.0
+    assert power(np.array([0.5, 1.5, 4.0, 14.0, 32.0])) > 0.5
+
+
 def test_relative_error_of_the_held_out_curve():
     points = clusters(0.8 * X**-0.4, spread=1e-4)
     bent = points.y.copy()
