@@ -97,8 +97,12 @@ def nearest_option(text: str, args: Sequence[str]) -> str:
     return suggest(option[2], names(option[1], given_dirs(args))) if option else ""
 
 
-def run_folders(runs: Path) -> list[Path]:
+def run_folders(runs: Path, *, optional: bool = False) -> list[Path]:
     """Return the newest run folder of every study under ``runs``.
+
+    Args:
+        runs: Folder of all runs.
+        optional: Whether there may be none.
 
     Raises:
         InputError: If there is none.
@@ -109,7 +113,7 @@ def run_folders(runs: Path) -> list[Path]:
         stamp = str(record.get("started", ""))
         if record["study"] not in newest or stamp > newest[record["study"]][0]:
             newest[record["study"]] = (stamp, manifest.parent)
-    if not newest:
+    if not newest and not optional:
         raise InputError(f"There is no finished run under '{runs}'; run `rlaws run suite=quick` first, or give runs=…")
     return [folder for _, (_, folder) in sorted(newest.items())]
 

@@ -1,4 +1,4 @@
-"""The command line: list · plan · run · status · report. ``plan``, ``run`` and ``report`` are Hydra applications."""
+"""The command line: list · plan · run · fit · status · report. Only ``list`` and ``status`` do without Hydra."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import math
 import os
 import re
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,18 +23,20 @@ USAGE = """rlaws: a claim about scaling RL for reasoning models in, a verdict ou
 
   rlaws list [claims|laws|probes|policies|problems|studies|suites] [--json]
   rlaws plan study=group/name [budget=quick]            cells, cost and power, before anything is spent
+  rlaws plan claim=group.name budget.flops=1e20 sizes=[.5,1.5,3,7]   which runs reach a verdict (sizes in 1e9)
   rlaws run  study=group/name [grid.key=[…]] [budget=quick|full] [seed=0]
   rlaws run  -m 'study=glob(credit/*)'                  several studies
   rlaws run  suite=quick                                all studies of a suite, and the report
+  rlaws fit  logs=runs/*  [--explain]                   your training logs: forecasts, advice, judged claims, report
   rlaws status [runs=runs] [study=group/name] [--json]  done, running, failed, left, time left
-  rlaws report [runs=runs] [out=report]                 the report of what is stored
+  rlaws report [runs=runs] [fits=fits] [out=report]     the report of what is stored
 
 Any key of the configuration can be set as key=value; --cfg job shows the composed configuration; --config-dir DIR adds
 your own claims, studies and settings.
 Exit codes: 0 done (whatever the verdict) · 1 a cell or a study failed · 2 the command or an input is not usable.
 """
 UNSTORED = ("out", "report", "data_dir", "json", "engine")  # what no number depends on, and places of this machine
-VERBS = ("list", "plan", "run", "status", "report")
+VERBS = ("list", "plan", "run", "fit", "status", "report")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -53,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         _guard(lambda: _status(args[1:]), "--json" in args)
         return
     _one_thread_a_sum()
-    _guard(lambda: _hydra(args[0], args[1:]), "json=true" in args)
+    _guard(lambda: _hydra(args[0], args[1:]), "json=true" in args or (args[0] == "fit" and "--json" in args))
 
 
 def _one_thread_a_sum() -> None:
@@ -130,8 +133,8 @@ def _hydra(verb: str, args: list[str]) -> None:
     from rlaws.catalogue import conf_dir, expand_globs
 
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach _guard instead of Hydra's own printer
-    sys.argv = [f"rlaws {verb}", *expand_globs(args)]
-    task = {"run": _run, "plan": _plan, "report": _report}[verb]
+    sys.argv = [f"rlaws {verb}", *expand_globs(_arguments(verb, args))]
+    task = {"run": _run, "plan": _plan, "fit": _fit, "report": _report}[verb]
     raised: list[RlawsError] = []
     home = os.getpid()
 
@@ -147,6 +150,17 @@ def _hydra(verb: str, args: list[str]) -> None:
     hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=verb)(quietly)()
     if raised:
         raise raised[0]
+
+
+def _arguments(verb: str, args: Sequence[str]) -> Sequence[str]:
+    """Return the arguments as Hydra takes them."""
+    if verb == "plan":
+        return _planned(args)
+    if verb == "fit":
+        from rlaws.fits.settings import quoted
+
+        return quoted(args)
+    return args
 
 
 # ------------------------------------------------------------------------------------------------ run
@@ -246,8 +260,12 @@ def _command(verb: str, values: Mapping[str, Any]) -> str:
     """Return the command that reproduces a study: its name and the settings given by hand."""
     study = values["study"]["id"]
     given = [o for o in _task_overrides() if re.split(r"[.=]", o.lstrip("+~"))[0] not in ("study", "suite", *UNSTORED)]
-    words = [f"'{o}'" if any(c in o for c in " []()*?{}$&;<>|") else o for o in given]
-    return " ".join(["rlaws", verb, f"study={study}", *words])
+    return _with(f"rlaws {verb} study={study}", given)
+
+
+def _with(command: str, words: Sequence[str]) -> str:
+    """Return a command with its words as a shell takes them."""
+    return " ".join([command, *(shlex.quote(w) if any(c in w for c in " []()*?{}$&;<>|'\"") else w for w in words)])
 
 
 def _task_overrides() -> list[str]:
@@ -264,27 +282,126 @@ def _config_dirs() -> list[Path]:
 
 
 # ------------------------------------------------------------------------------------------------ plan, report
+def _planned(args: Sequence[str]) -> list[str]:
+    """Return the arguments of ``rlaws plan`` with a claim replaced by a study that measures it on learning curves."""
+    from rlaws.catalogue import given_dirs
+    from rlaws.designs.studies import curve_study
+
+    claims = [a.partition("=")[2] for a in args if a.startswith("claim=")]
+    asked = next((a.partition("=")[2] for a in args if a.startswith("study=")), None)
+    if not claims or (asked is not None and "/" in claims[-1]):  # claim=group/name replaces the claim of a study
+        return list(args)
+    study = curve_study(claims[-1], asked, given_dirs(args))
+    rest = [a for a in args if not a.startswith(("claim=", "study="))]
+    return [*rest, f"study={study}", f"design.claim={claims[-1]}"]
+
+
 def _plan(cfg: DictConfig) -> None:
-    from rlaws.power import plan_study
-    from rlaws.progress import print_plan
-    from rlaws.schema import plain, to_study, validate
+    """Plan the study, or the designs for the claim, of a composed configuration."""
+    from rlaws.schema import plain
 
     values = plain(cfg)
     if not values.get("study"):
-        raise InputError("Nothing to plan: give study=group/name; `rlaws list studies` shows them.")
-    model = validate({k: v for k, v in values.items() if k not in ("pilot", "simulations")})
-    planned = plan_study(to_study(model), pilot=float(values["pilot"]), simulations=int(values["simulations"]))
+        raise InputError("Nothing to plan: give study=group/name or claim=group.name; `rlaws list` shows them.")
+    if values["design"]["claim"]:
+        _plan_designs(values)
+    else:
+        _plan_study(values)
+
+
+def _plan_study(values: Mapping[str, Any]) -> None:
+    from rlaws.power import plan_study
+    from rlaws.progress import print_plan
+    from rlaws.schema import to_study, validate, without_designs
+
+    model = validate(without_designs(values))
+    pilot, simulations = values["pilot"], values["simulations"]
+    if isinstance(pilot, str):
+        raise InputError(f"pilot={pilot}: for a study it is the share of the budget; a table goes with claim=…")
+    if values["budget"]["flops"] is not None:
+        raise InputError("budget.flops bounds designs: give claim=group.name; a study's budget is quick or full.")
+    planned = plan_study(
+        to_study(model),
+        pilot=0.25 if pilot is None else float(pilot),
+        simulations=40 if simulations is None else int(simulations),
+    )
     print_plan(planned, as_json=model.json_output)
+
+
+def _plan_designs(values: Mapping[str, Any]) -> None:
+    """Search for the cheapest design, with a progress bar unless JSON is asked."""
+    from rlaws.designs.planning import plan_designs
+    from rlaws.progress import bar, print_designs
+    from rlaws.schema import to_request, to_study, validate, without_designs
+
+    model = validate(without_designs(values))
+    study, request = to_study(model), to_request(values)
+    with bar(study.claim.id, quiet=model.json_output) as tell:
+        found = plan_designs(study, request, tell)
+    print_designs(found, as_json=model.json_output)
+
+
+# ------------------------------------------------------------------------------------------------ fit, report
+def _fit(cfg: DictConfig) -> None:
+    """Import logs, forecast, judge the claims that they can answer, and report; or only explain what was understood."""
+    from rlaws.fits import making, shown
+    from rlaws.fits.settings import to_asked, validate
+    from rlaws.logs.recipes import expand, files_of
+    from rlaws.schema import plain
+
+    model = validate(plain(cfg))
+    asked = to_asked(model)
+    size = sum(p.stat().st_size for p in files_of(expand(asked.logs.paths), asked.logs.dialect))
+    with shown.bars(size, quiet=model.json_output) as tell:
+        if model.explain:
+            runs = asked.logs.runs(tell.read)
+        else:
+            done = making.make(asked, _claims(asked), model.out, _fit_command(), tell)
+    if model.explain:
+        shown.print_explained(runs, as_json=model.json_output)
+        return
+    from rlaws.report import write
+
+    written = {} if model.report is None else write([], model.report, fits=[done.folder])
+    shown.print_fit(done.folder, done.result, written, as_json=model.json_output)
+    if done.failed:
+        raise CellError("\n".join(done.failed))
+
+
+def _claims(asked: Any) -> Any:
+    """Return the studies that the logs may answer, composed, and what turns one into a study."""
+    from rlaws.catalogue import read
+    from rlaws.fits.judging import askable, stamp, wanted
+    from rlaws.fits.making import Claims
+    from rlaws.schema import compose_study, to_study, validate
+
+    found = wanted(askable(_config_dirs()), asked.claims)
+    places = {"out": "fits", "report": None, "data_dir": "", "json": True, "engine": {"name": "local", "workers": 1}}
+    return Claims(
+        found, lambda study: _stored(compose_study(study, [f"budget={asked.claims_budget}"])),
+        {one.probe: read("probe", one.probe, _config_dirs()) for one in found if one.probe},
+        lambda values: to_study(validate({**values, **places})), _stored, stamp(found, _config_dirs()),
+    )  # fmt: skip
+
+
+def _fit_command() -> str:
+    """Return the command that makes a fit again, without places."""
+    from rlaws.fits.settings import typed
+
+    given = [o for o in _task_overrides() if o.partition("=")[0] not in (*UNSTORED, "explain")]
+    return _with("rlaws fit", [typed(o) for o in given])
 
 
 def _report(cfg: DictConfig) -> None:
     from rlaws.catalogue import run_folders
+    from rlaws.fits.folder import fit_folders
     from rlaws.report import write
     from rlaws.schema import plain
 
     values = plain(cfg)
-    folders = run_folders(Path(values["runs"]))
-    written = write(folders, Path(values["out"]), formats=tuple(values["formats"]))
+    fits = fit_folders(Path(values["fits"]))
+    folders = run_folders(Path(values["runs"]), optional=bool(fits))
+    written = write(folders, Path(values["out"]), formats=tuple(values["formats"]), fits=fits)
     if values["json"]:
         print(json.dumps({k: str(v) for k, v in written.items()}))
     else:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rlaws.analysis import Analyst, regimes_of
-from rlaws.claims import Form, Interval, Limit, Outcome, Prediction, Reading
+from rlaws.claims import Form, Interval, Limit, Outcome, Prediction, Reading, all_of, over_grid
 from rlaws.errors import InputError
 from rlaws.fitted import Fit, FitStatus
 from rlaws.judging import Evidence, describe, judge, quantities, sidak
@@ -186,16 +186,50 @@ def _experiment(e: Evidence, truth: Array, shrink: float, rng: np.random.Generat
     y = truth.copy()
     for name in np.unique(e.points.series):
         rows = np.flatnonzero(e.points.series == name)
-        wobble = _ar1(rows.size, e.fit.noise.sd, e.fit.noise.rho, rng)
+        wobble = ar1((rows.size,), e.fit.noise.sd, e.fit.noise.rho, rng)
         y[rows] = truth[rows] * np.exp(wobble) if e.fit.scale == "log" else truth[rows] + wobble
     return replace(e.points, y=y)
 
 
-def _ar1(size: int, sd: float, rho: float, rng: np.random.Generator) -> Array:
-    """Return stationary AR(1) noise of standard deviation sd, [size]."""
-    out = np.empty(size)
-    out[0] = rng.standard_normal()
-    shocks = np.sqrt(1.0 - rho**2) * rng.standard_normal(size)
-    for t in range(1, size):
-        out[t] = rho * out[t - 1] + shocks[t]
+def ar1(shape: tuple[int, ...], sd: float, rho: float, rng: np.random.Generator) -> Array:
+    """Return stationary AR(1) noise of standard deviation sd along the last axis, [..., T]."""
+    out = np.empty(shape)
+    out[..., 0] = rng.standard_normal(shape[:-1])
+    shocks = np.sqrt(1.0 - rho**2) * rng.standard_normal(shape)
+    for t in range(1, shape[-1]):
+        out[..., t] = rho * out[..., t - 1] + shocks[..., t]
     return np.asarray(sd * out)
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What a claim gets on one set of rows.
+
+    Attributes:
+        outcome: Of the claim.
+        readings: Of each reading.
+        blind: Reading -> rivals that its form could not be told from (``compare.Comparison.power``).
+        problem: Why nothing could be judged, or "".
+    """
+
+    outcome: Outcome
+    readings: Mapping[str, Outcome]
+    blind: Mapping[str, frozenset[str]]
+    problem: str = ""
+
+
+def judged(analyst: Analyst) -> Judged:
+    """Put rows through the verdict, as ``analysis.analyse`` does, without panels and texts."""
+    outcomes: dict[str, Outcome] = {}
+    blind: dict[str, frozenset[str]] = {}
+    decision = analyst.claim.decision
+    for reading in analyst.claim.readings:
+        points = regimes_of(analyst.measured, reading)
+        found = [analyst.evidence(reading, r, link) for r in points for link in analyst.claim.links or (None,)]
+        level = sidak(decision.level, sum(quantities(e) for e in found))
+        verdicts = [all_of([judge(p, e, level, decision).outcome for p in reading.predictions]) for e in found]
+        outcomes[reading.id] = over_grid(verdicts)
+        compared = [e.compared for e in found if e.compared is not None]
+        blind[reading.id] = frozenset(r for c in compared for r, told in c.power.items() if told < decision.power)
+    deciding = [outcomes[r.id] for r in analyst.claim.readings if r.decides]
+    return Judged(over_grid(deciding), outcomes, blind)

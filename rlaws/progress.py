@@ -10,11 +10,13 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from rlaws.status import span
 
 if TYPE_CHECKING:
+    from rlaws.designs.search import Plan as Designs
+    from rlaws.designs.search import Tally
     from rlaws.power import Plan
     from rlaws.runner import Finished, Progress
     from rlaws.status import RunStatus
@@ -33,7 +35,6 @@ def bar(label: str, *, quiet: bool) -> Iterator[Callable[[Progress], None]]:
         return
     from rich.progress import BarColumn, TextColumn
     from rich.progress import Progress as Bars
-    from rich.table import Column
 
     columns = (
         TextColumn("{task.description}", table_column=Column(no_wrap=False)),  # what gives way on a narrow terminal
@@ -118,3 +119,37 @@ def print_plan(plan: Plan, *, as_json: bool) -> None:
         wrong = "" if row.wrong is None else f"{row.wrong:.0%}"
         table.add_row(where, row.reading, row.prediction, "" if row.power is None else f"{row.power:.0%}", wrong)
     Console().print(table)
+
+
+def print_designs(found: Designs, *, as_json: bool) -> None:
+    """Print cost and power of every design that was tried, and what follows from them; or one JSON document."""
+    record: dict[str, Any] = found.to_json()
+    if as_json:
+        print(json.dumps(record, ensure_ascii=False, allow_nan=False))
+        return
+    hours = ["GPU h"] if found.lab.throughput is not None else []
+    design = "sizes (1e9): steps x seeds, evaluations"
+    readings = Column("by reading", overflow="fold")
+    names: list[Column | str] = [design, "FLOP", *hours, "power", readings, "refuted if true", "supported if rival"]
+    title = f"{found.study.claim.id}: share ± Monte Carlo error (experiments)"
+    table = Table(*names, title=title, caption=found.assumed(), show_lines=True)
+    for tally in found.tallies:
+        table.add_row(*_design_row(found, tally), style="bold" if tally is found.chosen else "")
+    Console().print(table)
+    for line in record["sentences"]:
+        print(line)
+
+
+def _design_row(found: Designs, tally: Tally) -> list[str]:
+    """Return the cells of one design."""
+    hours = found.gpu_hours(tally.flops)
+    wrong = tally.wrong(found.others())
+    return [
+        tally.design.brief(),
+        f"{tally.flops:.2g}",
+        *([] if hours is None else [f"{hours:.3g}"]),
+        tally.supported(found.law).words(),
+        "\n".join(f"{r.id}: {tally.supported(found.law, r.id).share:.0%}" for r in found.study.claim.readings),
+        tally.refuted(found.law).words(),
+        "" if wrong is None else f"{wrong[0]}: {wrong[1].words()}",
+    ]

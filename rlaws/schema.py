@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from omegaconf import DictConfig, OmegaConf
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -17,6 +17,11 @@ from rlaws.errors import InputError, suggest
 from rlaws.links import LINKS
 from rlaws.probes.base import Budget
 from rlaws.study import Study
+
+if TYPE_CHECKING:
+    from rlaws.designs.curves import Lab
+    from rlaws.designs.pilot import Pilot
+    from rlaws.designs.planning import Request
 
 LANGUAGES = ("en", "zh")
 
@@ -194,6 +199,137 @@ class RunModel(_Strict):
         return {k: v if isinstance(v, list) else [v] for k, v in grid.items()}
 
 
+class PlannedNoiseModel(_Strict):
+    """Noise given by hand; see ``designs.curves.Noise``."""
+
+    sd: float | None = Field(default=None, ge=0)
+    rho: float | None = Field(default=None, ge=0, lt=1)
+    between: float | None = Field(default=None, ge=0)
+
+
+class AssumedNoiseModel(_Strict):
+    """Noise assumed where there is no pilot; see ``designs.curves.Noise``."""
+
+    sd: float = Field(ge=0)
+    rho: float = Field(ge=0, lt=1)
+    between: float = Field(ge=0)
+
+
+class ReferenceModel(_Strict):
+    """See ``designs.truth.Reference``."""
+
+    k_max: float
+    n0: float = Field(ge=0)
+    level: float = Field(gt=0, le=1)
+    per_decade: float
+
+
+class LabModel(_Strict):
+    """What a planned run is; see ``designs.curves.Lab``."""
+
+    claim: str
+    target: float = Field(gt=0, lt=1)
+    wrong: float = Field(gt=0, lt=1)
+    batch: int = Field(ge=1)
+    answers: int = Field(ge=1)
+    tokens: float = Field(gt=0)
+    questions: int | None = Field(default=None, ge=1)
+    throughput: float | None = Field(default=None, gt=0)
+    pilot_runs: int = Field(ge=1)
+    noise: AssumedNoiseModel
+    reference: ReferenceModel
+
+
+class DesignsModel(_Strict):
+    """The part of ``rlaws plan claim=…`` that a study does not have."""
+
+    sizes: list[Annotated[float, Field(gt=0, allow_inf_nan=False)]] = Field(min_length=1)
+    steps: list[Annotated[int, Field(ge=1)]] = Field(min_length=1)
+    seeds: list[Annotated[int, Field(ge=1)]] = Field(min_length=1)
+    evaluations: list[Annotated[int, Field(ge=2)]] = Field(min_length=1)
+    holdout: list[Annotated[float, Field(gt=0, lt=1)]] | None = None
+    readings: list[str] | None = None
+    noise: PlannedNoiseModel
+    truth: dict[str, float] | None = None
+    pilot: str | None = None
+    simulations: int = Field(ge=4)
+    flops: float | None = Field(default=None, gt=0)
+    design: LabModel
+
+    @field_validator("sizes", "steps", "seeds", "evaluations", "holdout", "readings", mode="before")
+    @classmethod
+    def _lists(cls, values: Any) -> Any:
+        """Take a single value for a list of one."""
+        return values if values is None or isinstance(values, list) else [values]
+
+
+PLANNED = tuple(n for n in DesignsModel.model_fields if n != "flops")
+"""Keys of ``conf/plan.yaml`` that ``rlaws run`` does not have."""
+
+
+def to_request(values: Mapping[str, Any]) -> Request:
+    """Return what a composed plan asks of designs.
+
+    Raises:
+        InputError: One line an error, each naming the full key; or a pilot that is not there.
+    """
+    from rlaws.designs.curves import Candidates, Lab, Noise
+    from rlaws.designs.planning import Request
+    from rlaws.designs.search import Goal
+    from rlaws.designs.truth import Reference
+
+    asked = _designs(values)
+    lab = asked.design
+    settings = lab.model_dump(include={"batch", "answers", "tokens", "questions", "throughput"})
+    given = Lab(Noise(**lab.noise.model_dump()), **settings)
+    return Request(
+        candidates=Candidates(asked.sizes, asked.steps, asked.seeds, asked.evaluations, asked.holdout or (None,)),
+        lab=given,
+        reference=Reference(**lab.reference.model_dump()),
+        pilot=None if asked.pilot is None else _pilot(asked.pilot, lab.pilot_runs, given),
+        noise={k: v for k, v in asked.noise.model_dump().items() if v is not None},
+        truth=asked.truth or {},
+        readings=asked.readings,
+        budget=float("inf") if asked.flops is None else asked.flops,
+        goal=Goal(lab.target, lab.wrong, asked.simulations),
+    )
+
+
+def _designs(values: Mapping[str, Any]) -> DesignsModel:
+    given = {name: values[name] for name in PLANNED} | {"flops": values["budget"]["flops"]}
+    given["simulations"] = 16 if given["simulations"] is None else given["simulations"]
+    try:
+        return DesignsModel.model_validate(given)
+    except ValidationError as error:
+        lines = [_sentence(e) for e in error.errors()]
+        raise InputError("\n".join(f"budget.{t}" if t.startswith("flops") else t for t in lines)) from error
+
+
+def _pilot(name: str, runs: int, lab: Lab) -> Pilot:
+    """Read a pilot: a study of recorded curves, a run folder or a table.
+
+    Raises:
+        InputError: If there is no such thing.
+    """
+    from rlaws.catalogue import names
+    from rlaws.designs import pilot
+
+    if name in names("study"):
+        return pilot.from_study(to_study(validate(compose_study(name, []))), runs)
+    path = Path(name)
+    if path.is_dir():
+        return pilot.from_folder(path, runs, lab.training(1.0, 1.0) / lab.batch)
+    if path.is_file():
+        return pilot.from_file(path, runs)
+    raise InputError(f"pilot={name} is no study, no run folder and no table.{suggest(name, names('study'))}")
+
+
+def without_designs(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the part of a composed plan that a study has, for ``validate``."""
+    kept = {k: v for k, v in values.items() if k not in PLANNED}
+    return kept | {"budget": {k: v for k, v in kept["budget"].items() if k != "flops"}}
+
+
 def plain(cfg: DictConfig) -> dict[str, Any]:
     """Return the configuration as plain values.
 
@@ -366,7 +502,8 @@ def nearest_key(text: str, args: Sequence[str]) -> str:
     groups = [a for a in args if re.match(r"(study|claim|probe|policy|problems|budget|engine|suite)=[\w/]+$", a)]
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        cfg = OmegaConf.to_container(compose("run", groups), resolve=False)
+        verb = args[0].rpartition(" ")[2] if args and args[0].endswith((" plan", " fit", " report")) else "run"
+        cfg = OmegaConf.to_container(compose(verb, groups), resolve=False)
     known = _walk(cfg, "")
     if key[1] in known:
         entry = f"{key[1]}.entry"

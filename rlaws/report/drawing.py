@@ -83,9 +83,9 @@ def draw(axes: Axes, panel: Mapping[str, Any], rivals: Mapping[str, tuple[str, t
 def _frame(panel: Mapping[str, Any], log_x: bool, log_y: bool) -> tuple[tuple[float, float], tuple[float, float]]:
     points, held, raw = (panel.get(k) or {} for k in ("points", "held", "raw"))
     laws = [c for c in panel.get("curves") or () if c.get("role") == "law"]
-    x_core = [*_list(points, "x"), *_list(held, "x")]
+    x_core = [*_list(points, "x"), *_list(held, "x"), *_list(panel, "show_x")]
     curve_x = [v for c in laws for v in _list(c, "x")]
-    y_core = [*_list(points, "y"), *_list(held, "y")]
+    y_core = [*_list(points, "y"), *_list(held, "y"), *_list(panel, "show_y")]
     y_wide = [v for part in (points, held) for k in ("low", "high") for v in _list(part, k)]
     y_wide += [v for c in laws for k in ("y", "low", "high", "new_low", "new_high") for v in _list(c, k)]
     y_wide += [v for row in _list(raw, "y") for v in row]

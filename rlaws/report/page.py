@@ -15,7 +15,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from rlaws.report import figures, legend, maps, words
+from rlaws.report import figures, legend, maps, own, words
 from rlaws.report.drawing import rival_looks
 from rlaws.report.stored import Panel, Report, Run
 from rlaws.report.style import formula, symbol
@@ -278,8 +278,10 @@ def page(report: Report) -> str:
         lstrip_blocks=True,
     )
     environment.globals.update(t=ui, both=both, marks=words.MARKS, margin_meaning=words.MARGIN_MEANING)
+    environment.globals["o"] = lambda key, **values: both(own.say(key, **values))
     return environment.get_template("report.html").render(
         sections=sections,
+        own=own.sections(studio, report.fits),
         rungs=report.rungs,
         notes=report.notes,
         data=Markup(data(report)),
@@ -299,7 +301,7 @@ class Share:
 
 def _share(report: Report) -> Share:
     """Divide the page among the runs, so that it opens quickly however many they are."""
-    count = len(report.runs)
+    count = max(len(report.runs), 1)
     tiles = min(MOST_PANELS, max(2, MOST_TILES // count))
     used = sum(min(len(r.panels), tiles) for r in report.runs)
     long = sum(len(r.panels) > tiles for r in report.runs)
@@ -363,8 +365,9 @@ def data(report: Report) -> str:
     """
     runs = [run_json(r) for r in report.runs]
     panels = {r.folder: [_slim(p) for p in r.panels] for r in report.runs}
+    fits = {"fits": [own.slim(fit) for fit in report.fits]} if report.fits else {}
     for kind, body in (
-        ("verdicts and panels", {"runs": runs, "panels": panels}),
+        ("verdicts and panels", {"runs": runs, "panels": panels, **fits}),
         ("verdicts", {"runs": runs}),
         ("verdicts without reasons", {"runs": [_without_reasons(r) for r in runs]}),
     ):

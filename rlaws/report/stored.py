@@ -74,10 +74,11 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Runs in a fixed order (claim, rung, study, folder), and notes shown at the top of the page."""
+    """Runs in a fixed order (claim, rung, study, folder), notes shown at the top of the page, and fits of logs."""
 
     runs: tuple[Run, ...]
     notes: tuple[Text, ...] = ()
+    fits: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def rungs(self) -> tuple[str, ...]:
@@ -92,23 +93,41 @@ class Report:
         return found
 
 
-def load(folders: Iterable[Path | str], notes: Sequence[Text] = ()) -> Report:
+def load(folders: Iterable[Path | str], notes: Sequence[Text] = (), fits: Iterable[Path | str] = ()) -> Report:
     """Read run folders.
 
     Args:
         folders: Folders that hold a manifest.json or a verdict.json; a folder given twice is read once.
         notes: Texts {en, zh} for the top of the page.
+        fits: Folders of fits, whose claims' run folders are read too.
 
     Raises:
         InputError: A folder is not a run folder, or none was given.
     """
-    unique = sorted({Path(f).resolve() for f in folders})
-    if not unique:
+    stored = [_fit(place) for place in sorted({Path(f).resolve() for f in fits})]
+    own = [Path(place) for _, places in stored for place in places]
+    unique = sorted({Path(f).resolve() for f in [*folders, *own]})
+    if not unique and not stored:
         raise InputError("A report needs at least one run folder; none was given. Run a study first: rlaws run.")
     runs = [_run(folder) for folder in unique]
     order = {rung: i for i, rung in enumerate(RUNGS)}
     runs.sort(key=lambda r: (r.claim, order.get(r.rung, len(order)), r.rung, r.study, r.folder))
-    return Report(tuple(runs), tuple(notes))
+    return Report(tuple(runs), tuple(notes), tuple(fit for fit, _ in stored))
+
+
+def _fit(place: Path) -> tuple[dict[str, Any], list[Path]]:
+    """Return what a fit stored, with its command, and the run folders of its claims.
+
+    Raises:
+        InputError: It is not the folder of a fit, or not readable.
+    """
+    broken: list[str] = []
+    found = _read(place / "fit.json", broken)
+    if not found or "forecasts" not in found:
+        why = f" ({'; '.join(broken)})" if broken else ""
+        raise InputError(f"{place} is not the folder of a fit{why}; give folders of the form fits/<hash>.")
+    found["command"] = _read(place / "manifest.json", broken).get("command") or ""
+    return found, [place / str(v["folder"]) for v in found.get("verdicts") or ()]
 
 
 def _run(folder: Path) -> Run:

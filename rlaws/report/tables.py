@@ -17,6 +17,8 @@ SCHEMA = 1
 def to_json(report: Report) -> str:
     """Return all runs with their verdicts as JSON; a run without one has its status and sentence."""
     body = {"schema": SCHEMA, "notes": list(report.notes), "runs": [run_json(r) for r in report.runs]}
+    if report.fits:
+        body["fits"] = list(report.fits)
     return json.dumps(body, ensure_ascii=False, indent=1, sort_keys=True) + "\n"
 
 
@@ -91,7 +93,36 @@ def to_latex(report: Report) -> str:
         r"\endfoot",
     ]
     lines = [line for run in report.runs for line in _latex_rows(run)]
-    return "\n".join([*head, *lines, r"\end{longtable}"]) + "\n"
+    return "\n".join([*head, *lines, r"\end{longtable}", *_latex_forecasts(report)]) + "\n"
+
+
+def _latex_forecasts(report: Report) -> list[str]:
+    """Return a second table with a line a forecast of the user's own runs; nothing where there is none."""
+    rows = _forecast_rows(report)
+    if not rows:
+        return []
+    lines = [" & ".join(_breakable(cell) for cell in row) + r" \\" for row in rows]
+    spec = r">{\raggedright}p{0.2\linewidth}>{\raggedright}p{0.26\linewidth}lrrr"
+    heads = " & ".join(_FORECAST_HEAD["en"]) + r" \\"
+    return [rf"\begin{{longtable}}{{@{{}}{spec}@{{}}}}", r"\toprule", heads, r"\midrule", r"\endhead",
+            r"\bottomrule", r"\endfoot", *lines, r"\end{longtable}"]  # fmt: skip
+
+
+_FORECAST_HEAD = {
+    "en": ("Recipe", "Response", "At", "Forecast", "Mean", "One run"),
+    "zh": ("配方", "响应变量", "位置", "预测", "均值", "单次运行"),
+}
+
+
+def _forecast_rows(report: Report) -> list[list[str]]:
+    """Return recipe, response, x, median and both bands at the horizon of every forecast, as text."""
+    rows = []
+    for f in (f for fit in report.fits for f in fit["forecasts"] if f.get("bands")):
+        bands = {k: v[-1] for k, v in f["bands"].items()}
+        at = f"{f['x']['name']} {words.number(bands['x'], 4)}"
+        ends = [words.interval((bands[a], bands[b])) for a, b in (("low", "high"), ("new_low", "new_high"))]
+        rows.append([str(f["recipe"]), str(f["response"]), at, words.number(bands["y"]), *ends])
+    return rows
 
 
 def _latex_rows(run: Run) -> list[str]:
@@ -123,7 +154,17 @@ def to_markdown(report: Report, language: str = "en") -> str:
         says = plain_markdown(words.text(statement(runs), language))
         cells = ["<br>".join(_markdown(r, language) for r in runs if r.rung == g) or "–" for g in rungs]
         lines.append("| " + " | ".join([f"`{claim.replace('`', '')}`".replace("|", "/"), says, *cells]) + " |")
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, *_markdown_forecasts(report, language)]) + "\n"
+
+
+def _markdown_forecasts(report: Report, language: str) -> list[str]:
+    """Return a second table with a line a forecast of the user's own runs; nothing where there is none."""
+    rows = _forecast_rows(report)
+    if not rows:
+        return []
+    heads = _FORECAST_HEAD[language]
+    lines = ["| " + " | ".join(plain_markdown(cell) for cell in row) + " |" for row in rows]
+    return ["", "| " + " | ".join(heads) + " |", "|" + "---|" * len(heads), *lines]
 
 
 def statement(runs: list[Run]) -> Mapping[str, str]:

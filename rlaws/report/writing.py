@@ -19,6 +19,7 @@ def write(
     *,
     formats: Sequence[str] = FORMATS,
     notes: Sequence[Text] = (),
+    fits: Iterable[Path | str] = (),
 ) -> dict[str, Path]:
     """Write a report of run folders.
 
@@ -28,6 +29,7 @@ def write(
         formats: Of "html" (index.html), "json" (verdicts.json), "latex" (verdicts.tex), "markdown" (verdicts.md) and
             "markdown-zh" (verdicts.zh.md).
         notes: Texts {en, zh} shown at the top of the page.
+        fits: Folders of fits of training logs; the claims that were judged on them are shown among the others.
 
     Returns:
         The file of each format.
@@ -39,7 +41,7 @@ def write(
     for name in formats:
         if name not in makers:
             raise InputError(f"Report format '{name}' is not known.{suggest(name, makers)}")
-    report = load(folders, notes)
+    report = load(folders, notes, fits)
     written = {}
     for name in formats:
         file, make = makers[name]
