@@ -10,6 +10,8 @@ from typing import Any
 from rlaws.errors import InputError, suggest
 
 ALLOWED = ("rlaws", "sim", "toymodels", "llm_bridge")
+EXTRAS = {"torch": "toy", "pyarrow": "logs", "ray": "ray", "submitit": "slurm"}
+"""Package -> the extra of this distribution that brings it."""
 
 
 def resolve(target: str, allow: Sequence[str] = ()) -> type[Any]:
@@ -35,7 +37,9 @@ def resolve(target: str, allow: Sequence[str] = ()) -> type[Any]:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         if error.name and error.name.split(".")[0] != package:
-            raise InputError(f"_target_ '{target}' needs the package '{error.name}'; install it.") from error
+            extra = EXTRAS.get(error.name.split(".")[0])
+            how = f"pip install rlaws[{extra}]" if extra else "install it"
+            raise InputError(f"_target_ '{target}' needs the package '{error.name}': {how}.") from error
         raise InputError(f"_target_ '{target}': there is no module '{module_name}'.") from error
     found = getattr(module, name, None)
     if not (isinstance(found, type) and dataclasses.is_dataclass(found)):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +32,8 @@ class Points:
         y: Response under the link, [X].
         draws: Replicas of y from resampled clusters, [B, X], jointly over the points; NaN where a replica has no data.
             None for curves ("series"), whose draws come from the fit's autocorrelated residuals.
-        series: Curve that each point belongs to, [X] of str; one label where there is a single curve.
+        series: Curve that each point belongs to (of clusters: their column "curve"), [X] of str; one label where
+            there is a single curve.
         ids: Identity of each point, [X] of str; a fit records the ones it touched.
         clusters: Number of clusters behind the points.
         response: What y is, and ``unit`` its unit.
@@ -154,6 +156,15 @@ def panel(m: Measurement, extra: tuple[str, ...] = ()) -> tuple[dict[str, Array]
     return {n: points[:, i] for i, n in enumerate(m.x)}, sums, labels, present
 
 
+def _curves(m: Measurement, default: NDArray[Any]) -> NDArray[Any]:
+    """Return the curve of each design point where the rows have a column "curve", else the default, [X]."""
+    if "curve" not in m.columns:
+        return default
+    design = np.column_stack([np.asarray(m.columns[n], dtype=float) for n in m.x])
+    _, first = np.unique(design, axis=0, return_index=True)
+    return np.asarray(m.columns["curve"])[first].astype(object)
+
+
 def _response(stat: Statistic, sums: Array, link: str | None) -> Array:
     """Response of sums [..., S], under a link if one is given."""
     parts = [sums[..., s] for s in range(sums.shape[-1])]
@@ -182,6 +193,7 @@ def to_points(m: Measurement, rng: np.random.Generator, draws: int, link: str | 
     replicas: Array | None = None
     if m.resample == "clusters":
         replicas = _cluster_draws(stat, sums, present, rng, draws, link)
+        series = _curves(m, series)
     elif m.resample == "reported":
         stderr = panel(m, ("stderr",))[1][..., -1].sum(axis=0)
         replicas = _reported_draws(stat, sums, stderr, rng, draws, link)

@@ -15,6 +15,7 @@ from rlaws.measurement import Measurement
 from rlaws.policy import Capability
 from rlaws.probes.base import Budget
 from rlaws.probes.learning_curve import curve_labels, needs_columns, provenance, rising
+from rlaws.probes.seeds import run_labels, runs_behind, seeded
 from rlaws.problems import ProblemSet
 
 RESPONSES = {
@@ -31,7 +32,9 @@ class CurveSlope:
     The standard error is the spread over replicas of the curve: its line plus AR(1) noise of the residuals' own
     correlation. The level of the curve does not enter, so a slope can be predicted from other sizes. Both slopes of a
     difference are taken from the same losses and the same replicas, so that the noise they share drops out; an
-    evaluation at which either total does not rise is left out of both.
+    evaluation at which either total does not rise is left out of both. Where the table has several runs of a curve
+    (column "seed") there is a row for each run, and the runs are the clusters: their spread takes the place of the
+    replicas.
 
     Attributes:
         of: "samples" (k_D), "flops" (k_C) or "difference" (k_D - k_C).
@@ -58,7 +61,7 @@ class CurveSlope:
     def measure(
         self, policy: Any, problems: ProblemSet | None, budget: Budget, seed: np.random.SeedSequence
     ) -> Measurement:
-        """Return one row per family and size.
+        """Return one row per family, size and run.
 
         Raises:
             InputError: If the table lacks a column, a loss is 0, or a curve has fewer than four evaluations.
@@ -66,7 +69,8 @@ class CurveSlope:
         table = policy.table()
         columns, response = RESPONSES[self.of]
         needs_columns(table, ("family", "model_B", "step", *columns, "test_loss"), self.NAME)
-        curves = curve_labels(table, "family", "model_B")
+        models = curve_labels(table, "family", "model_B")
+        curves = run_labels(table, models)
         names = list(dict.fromkeys(curves.tolist()))
         first = [int(np.flatnonzero(curves == name)[0]) for name in names]
         fits = []
@@ -87,9 +91,9 @@ class CurveSlope:
             statistic="mean",
             response=response,
             response_unit="1",
-            resample="reported",
+            resample="clusters" if seeded(table) else "reported",
             regime=("family", "model_B") if self.per_size else ("family",),
-            provenance=provenance(policy, runs=self.runs, of=self.of),
+            provenance=provenance(policy, runs=runs_behind(table, models, self.runs), of=self.of),
         )
 
 

@@ -13,6 +13,7 @@ from rlaws.errors import InputError, suggest
 from rlaws.measurement import Measurement
 from rlaws.policy import Capability
 from rlaws.probes.base import Budget
+from rlaws.probes.seeds import mean_over_runs, resampling, run_labels, runs_behind, seeded
 from rlaws.problems import ProblemSet
 
 AXES = {"samples": ("samples", "samples", 1.0), "flops": ("cum_flops", "1e18 FLOP", 1e18)}
@@ -57,7 +58,8 @@ class LearningCurve:
     """L = 1 - pass@1 at every evaluation of every run, against the resource spent until then.
 
     A row whose cumulative resource does not exceed the rows before it is dropped (a total cannot fall); the provenance
-    counts them. Each curve is one autocorrelated series.
+    counts them. Each curve is one autocorrelated series; where the table has several runs of a curve (column "seed"),
+    the runs are clusters and the resource is their mean at each step (``rlaws.probes.seeds``).
 
     With ``anchor`` = m the first m evaluations of a curve are its measured start and no longer responses:
     ``start_loss`` is their geometric mean loss and ``growth`` the resource over their geometric mean resource. A law
@@ -67,7 +69,7 @@ class LearningCurve:
         axis: "samples" (prompts used, D) or "flops" (cumulative compute C, in 1e18 FLOP).
         pool: "none": every model size is a regime point; "sizes": the size is a design variable beside the resource.
         anchor: Evaluations that make the start; 0 for none.
-        runs: Independent runs behind every curve, as the source states it.
+        runs: Independent runs behind every curve, as the source states it; where the table has them, they are counted.
     """
 
     NAME: ClassVar[str] = "learning_curve"
@@ -99,27 +101,35 @@ class LearningCurve:
         column, unit, scale = AXES[self.axis]
         needs_columns(table, ("family", "model_B", "step", column, "test_loss"), self.NAME)
         curves = curve_labels(table, "family", "model_B")
-        rising_rows = keep_rising(curves, table["step"], table[column])
-        rows, start = anchored(curves, rising_rows, table[column], table["test_loss"], self.anchor)
+        labels = run_labels(table, curves)
+        resource = mean_over_runs(table, curves, column)
+        rising_rows = keep_rising(labels, table["step"], resource)
+        rows, start = anchored(labels, rising_rows, resource, mean_over_runs(table, curves, "test_loss"), self.anchor)
         sizes = ("model_B",) if self.pool == "sizes" else ()
         return Measurement(
             columns={
                 "family": table["family"][rows],
                 "model_B": table["model_B"][rows],
-                "resource": table[column][rows] / scale,
+                "resource": resource[rows] / scale,
                 **start,
                 "total": table["test_loss"][rows],
                 "weight": np.ones(rows.size),
-                "cluster": curves[rows],
+                "cluster": labels[rows],
+                **({"curve": curves[rows]} if seeded(table) else {}),
             },
             units={"family": "name", "model_B": "1e9 parameters", "resource": unit, **dict.fromkeys(PURE, "1")},
             x=(*sizes, "resource", *start),
             statistic="share",
             response="test loss (1 - pass@1)",
             response_unit="1",
-            resample="series",
+            resample=resampling(table),
             regime=("family",) if sizes else ("family", "model_B"),
-            provenance=provenance(policy, runs=self.runs, dropped=int((~rising_rows).sum()), axis=self.axis),
+            provenance=provenance(
+                policy,
+                runs=runs_behind(table, curves, self.runs),
+                dropped=int((~rising_rows).sum()),
+                axis=self.axis,
+            ),
         )
 
 

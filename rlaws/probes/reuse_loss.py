@@ -14,6 +14,7 @@ from rlaws.measurement import Measurement
 from rlaws.policy import Capability
 from rlaws.probes.base import Budget
 from rlaws.probes.learning_curve import curve_labels, needs_columns, provenance
+from rlaws.probes.seeds import resampling, run_labels, runs_behind, seeded
 from rlaws.problems import ProblemSet
 
 
@@ -21,7 +22,8 @@ from rlaws.problems import ProblemSet
 class ReuseLoss:
     """Test loss with every problem used tau times, less the loss with each used once, at equal total samples.
 
-    The last evaluations of each run are compared with the single-use run at the same step.
+    The last evaluations of each run are compared with the single-use run at the same step; where the table has several
+    runs of a curve (column "seed"), with that of the same seed, and the runs are the clusters.
 
     Attributes:
         last: Evaluations at the end of the run that count as "final".
@@ -50,7 +52,8 @@ class ReuseLoss:
         table = policy.table()
         needs_columns(table, ("family", "model_B", "reuse_tau", "step", "test_loss"), self.NAME)
         models = curve_labels(table, "family", "model_B")
-        parts = [p for name in dict.fromkeys(models.tolist()) for p in self._excess(table, models == name, name)]
+        runs = run_labels(table, models)
+        parts = [p for name in dict.fromkeys(runs.tolist()) for p in self._excess(table, runs == name, name)]
         columns = {name: np.concatenate([p[name] for p in parts]) for name in parts[0]}
         units = {"family": "name", "model_B": "1e9 parameters", "reuse_tau": "1", "step": "updates"}
         return Measurement(
@@ -60,9 +63,9 @@ class ReuseLoss:
             statistic="mean",
             response="test loss less that of single use",
             response_unit="1",
-            resample="series",
+            resample=resampling(table),
             regime=("family", "model_B"),
-            provenance=provenance(policy, runs=self.runs),
+            provenance=provenance(policy, runs=runs_behind(table, models, self.runs)),
         )
 
     def _excess(
@@ -87,7 +90,7 @@ class ReuseLoss:
                     "step": np.array(steps, dtype=float),
                     "total": np.array([again[s] - once[s] for s in steps]),
                     "weight": np.ones(len(steps)),
-                    "cluster": np.repeat(f"tau = {tau}", len(steps)),
+                    "cluster": np.repeat(name if seeded(table) else f"tau = {tau}", len(steps)),
                 }
             )
         return found

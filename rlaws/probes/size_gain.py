@@ -1,4 +1,4 @@
-"""Gain from post-training against the size of the policy, from printed values before and after."""
+"""Gain from post-training against the size of the policy, from values before and after."""
 
 from __future__ import annotations
 
@@ -13,9 +13,12 @@ from rlaws.measurement import Measurement
 from rlaws.policy import Capability
 from rlaws.probes.base import Budget
 from rlaws.probes.learning_curve import curve_labels, needs_columns, provenance
+from rlaws.probes.seeds import run_labels, runs_behind, seeded
 from rlaws.problems import ProblemSet
 
-WANTED = ("task", "model", "model_B", "before", "after", "gain", "questions", "rounding", "runs")
+WANTED = ("task", "model", "model_B", "before", "after", "gain")
+PRINTED = ("questions", "rounding", "runs")
+SPREAD = ("before", "after", "questions", "rounding")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,8 @@ class SizeGain:
     is printed, the response is the gain itself: the other links need the value before and cannot be judged. Where no
     number of questions is printed, the rounding of the printed value is all that is known of its spread: a lower bound,
     with which no verdict is reached unless at least three runs stand behind every value.
+
+    Where the table has several runs of a model (column "seed") there is a row for each and the runs are the clusters.
     """
 
     NAME: ClassVar[str] = "size_gain"
@@ -43,7 +48,9 @@ class SizeGain:
             InputError: If the table lacks a column.
         """
         table = policy.table()
-        needs_columns(table, WANTED, self.NAME)
+        several = seeded(table)
+        needs_columns(table, WANTED if several else (*WANTED, *PRINTED), self.NAME)
+        models = curve_labels(table, "task", "model")
         known = bool(np.all(np.isfinite(table["before"]) & np.isfinite(table["after"])))
         sums, units = _sums(table, known)
         return Measurement(
@@ -51,17 +58,17 @@ class SizeGain:
                 "task": table["task"],
                 "model_B": table["model_B"],
                 **sums,
-                "stderr": derived_stderr(table["before"], table["after"], table["questions"], table["rounding"]),
-                "cluster": curve_labels(table, "task", "model"),
+                **({} if several else {"stderr": derived_stderr(*(table[n] for n in SPREAD))}),
+                "cluster": run_labels(table, models),
             },
             units={"task": "name", "model_B": "1e9 parameters", **units, "stderr": "1"},
             x=("model_B",),
             statistic="gain" if known else "mean",
             response="gain from post-training",
             response_unit="1",
-            resample="reported",
+            resample="clusters" if several else "reported",
             regime=("task",),
-            provenance=provenance(policy, runs=int(table["runs"].min())),
+            provenance=provenance(policy, runs=runs_behind(table, models, 0 if several else int(table["runs"].min()))),
         )
 
 
