@@ -354,11 +354,11 @@ def _fit(cfg: DictConfig) -> None:
     size = sum(p.stat().st_size for p in files_of(expand(asked.logs.paths), asked.logs.dialect))
     with shown.bars(size, quiet=model.json_output) as tell:
         if model.explain:
-            runs = asked.logs.runs(tell.read)
+            found = making.imported(asked, tell.read)
         else:
             done = making.make(asked, _claims(asked), model.out, _fit_command(), tell)
     if model.explain:
-        shown.print_explained(runs, as_json=model.json_output)
+        shown.print_explained(*found, as_json=model.json_output)
         return
     from rlaws.report import write
 

@@ -51,6 +51,8 @@ class Asked:
         claims: Claims to judge; None for all that the logs can answer.
         claims_budget: Budget of their studies.
         seed: Root seed.
+        step: Step whose answers per problem count, or None for the last.
+        threshold: An answer with at least this score is right; None where scores are 0/1 or -1/1.
     """
 
     logs: Logs
@@ -77,10 +79,32 @@ class Asked:
     claims: tuple[str, ...] | None = None
     claims_budget: str = "quick"
     seed: int = 0
+    step: float | None = None
+    threshold: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values."""
         return asdict(self)
+
+
+FORECASTS_ONLY = ("response", "x", "horizon", "target", "budget", "cost", "value", "minimal_gain", "size")
+ANSWERS_ONLY = ("step", "threshold")
+
+
+def check_kinds(asked: Asked, logs: bool, answers: bool) -> None:
+    """Check that every setting speaks of something that is among the logs.
+
+    Raises:
+        InputError: If it speaks of training logs where there are answers per problem only, or the reverse.
+    """
+    given = {n: getattr(asked, n, None) for n in (*FORECASTS_ONLY, *ANSWERS_ONLY)} | {"response": asked.responses}
+    facts = {n: getattr(asked.facts, n) for n in ("sizes", "families", "groups", "reuse", "recipes", "batch", "gpus")}
+    if not logs:
+        for name in (n for n, v in {**given, **facts}.items() if n not in ANSWERS_ONLY and v not in (None, (), {})):
+            raise InputError(f"{name}: it is about training logs, and these are answers per problem; leave it out.")
+    if not answers:
+        for name in (n for n in ANSWERS_ONLY if given[n] is not None):
+            raise InputError(f"{name}: it is about answers per problem, and none is among the logs; leave it out.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from rlaws.forecast.curves import Curve, Metric
 from rlaws.forecast.families import FEWEST_SIZES, Family, extrapolate, family
 from rlaws.jsonable import plain
 from rlaws.seeding import seed_sequence, word
+from rlaws.sentences import text_of
 
 LAW = "log_linear"
 
@@ -51,7 +52,7 @@ def _made(response: str, name: str, sizes: dict[float, list[Task]], asked: Asked
             "predicted": _predicted(fitted, curves, asked, stream),
         }
     except InputError as error:
-        out["refusal"] = str(error)
+        out["refusal"] = text_of(error)
     return out
 
 
@@ -96,5 +97,5 @@ def _predicted(fitted: Family, curves: dict[float, list[Curve]], asked: Asked, s
     at = np.geomspace(float(every.min()), asked.horizon or TIMES * float(every.max()), 30)
     drawn = extrapolate(fitted, asked.size, at, own=own[0] if own else None, seed=seed)
     (low, high), (new_low, new_high) = drawn.mean_interval(asked.level), drawn.new_run_interval(asked.level)
-    return {"size": asked.size, "label": drawn.label, "sentence": drawn.sentence, "x": at, "y": drawn.point(),
+    return {"size": asked.size, "label": drawn.label, "sentence": text_of(drawn.sentence), "x": at, "y": drawn.point(),
             "low": low, "high": high, "new_low": new_low, "new_high": new_high}  # fmt: skip

@@ -23,7 +23,7 @@ from rlaws.logs.recipes import expand, files_of
 from rlaws.store import canonical, digest, write_atomic, write_json
 from rlaws.study import source_hash
 
-SCHEMA = 1
+SCHEMA = 2
 FIT, MANIFEST, MAPPING, VERDICTS = "fit.json", "manifest.json", "mapping.yaml", "verdicts"
 PACKAGES = ("rlaws", "numpy", "scipy")
 FOUND_BY_LOOKING = ("logs/dialects", "laws")  # modules that no import statement names

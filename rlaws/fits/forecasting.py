@@ -26,6 +26,7 @@ from rlaws.logs.canonical import parse_id
 from rlaws.logs.recipes import Recipe
 from rlaws.logs.runs import Run
 from rlaws.seeding import generator, seed_sequence, word
+from rlaws.sentences import Said, said, text_of
 
 Array = NDArray[np.float64]
 
@@ -110,7 +111,7 @@ def made(task: Task, asked: Asked, tell: Callable[[str], None]) -> dict[str, Any
         "size": task.recipe.size,
         "x": dataclasses.asdict(task.axis),
         "runs": [_stored(curve) for curve in curves],
-        "notes": [f"{dropped} evaluations were left out: {task.axis.name} does not rise there."] if dropped else [],
+        "notes": [said("not_rising", n=dropped, axis=task.axis.name)] if dropped else [],
         "level": asked.level,
     }
     tell(f"{task.recipe.name}: bends")
@@ -119,14 +120,22 @@ def made(task: Task, asked: Asked, tell: Callable[[str], None]) -> dict[str, Any
     try:
         out |= _forecast(task, curves, asked)
     except InputError as error:
-        out["refusal"] = str(error).replace(", or pass bends=False", "; laws=[…] names them")
+        out["refusal"] = _in_settings(error)
     tell(f"{task.recipe.name}: scores")
     out["scoring"] = _scores(task, curves, asked)
     return dict(plain(_rounded(out)))
 
 
+def _in_settings(error: InputError) -> dict[str, str]:
+    """Return why there is no forecast, in the words of the settings here."""
+    its, ours = text_of(said("bend_way_out")), text_of(said("laws_way_out"))
+    return {n: text.replace(its[n], ours[n]) for n, text in text_of(error).items()}
+
+
 def _rounded(value: Any) -> Any:
-    """Return the same with arrays cut to the digits that mean something, so that files stay small."""
+    """Return the same with sentences in both languages and arrays cut to the digits that mean something."""
+    if isinstance(value, Said):
+        return text_of(value)
     if isinstance(value, np.ndarray):
         return [float(f"{v:.{DIGITS}g}") if np.isfinite(v) else None for v in np.asarray(value, dtype=float).ravel()]
     if isinstance(value, Mapping):
@@ -150,7 +159,7 @@ def _forecast(task: Task, curves: Sequence[Curve], asked: Asked) -> dict[str, An
         InputError: If the curves cannot be forecast.
     """
     if not curves:
-        raise InputError(f"'{task.response}' has no value along {task.axis.name}.")
+        raise InputError(said("no_value", response=task.response, axis=task.axis.name))
     last = max(float(c.x[-1]) for c in curves)
     end = _horizon(task, asked, last)
     at = np.geomspace(last, end, AHEAD + 1)
@@ -169,10 +178,7 @@ def _forecast(task: Task, curves: Sequence[Curve], asked: Asked) -> dict[str, An
 def _horizon(task: Task, asked: Asked, last: float) -> float:
     end = TIMES * last if asked.horizon is None else asked.horizon
     if end <= last:
-        raise InputError(
-            f"horizon = {end:g} is behind the last {task.axis.name} of '{task.recipe.name}', {last:g}; nothing is left "
-            "to forecast."
-        )
+        raise InputError(said("behind", end=end, axis=task.axis.name, recipe=task.recipe.name, last=last))
     return max(end, asked.budget or 0.0)
 
 
@@ -243,7 +249,7 @@ def _target(found: Forecast, asked: Asked) -> dict[str, Any] | None:
     try:
         reached = reach(found, asked.target, asked.budget)
     except InputError as error:
-        return {"value": asked.target, "refusal": str(error)}
+        return {"value": asked.target, "refusal": text_of(error)}
     quantiles = [{"share": p, "x": x if np.isfinite(x) else None} for p, x in reached.quantiles.items()]
     return {"value": reached.target, "by": reached.budget, "chance": reached.chance, "error": reached.error,
             "x": reached.at, "chance_by": reached.chance_by, "quantiles": quantiles,
@@ -276,7 +282,7 @@ def _bends(task: Task, curves: Sequence[Curve]) -> dict[str, Any]:
     found = [turn(c, task.metric) for c in positive]
     named: list[dict[str, Any]] = []
     for run in task.recipe.runs:
-        named += [{"run": run.name, **dataclasses.asdict(d)} for d in _diagnosed(run, task)]
+        named += [{"run": run.name, **dataclasses.asdict(d), "title": said(d.name)} for d in _diagnosed(run, task)]
     return {"bends": [dataclasses.asdict(b) for b in found if b is not None], "diagnoses": named}
 
 
@@ -301,7 +307,7 @@ def _scores(task: Task, curves: Sequence[Curve], asked: Asked) -> list[dict[str,
             try:
                 scored = score(positive, share, task.metric, asked.level, **options)
             except InputError as error:
-                found.append({"run": curve.run, "share": share, "refusal": str(error)})
+                found.append({"run": curve.run, "share": share, "refusal": text_of(error)})
                 continue
             found += [dataclasses.asdict(s) for s in scored]
     return found

@@ -1,8 +1,9 @@
-"""Which claims the user's logs can judge: the catalogue's studies of recorded curves, with the logs in their place.
+"""Which claims the user's logs can judge: the catalogue's studies of recorded data, with the logs in their place.
 
 A study can be asked where it reads a recorded table that ``logs.imported`` can make, or where its probe has a twin that
 reads such a table (``conf/probe/recorded_<probe>.yaml``). Nothing is listed by hand: a new study of recorded curves is
-asked too. Of several studies of one claim that differ in their table only, the first is asked.
+asked too. Of several studies of one claim that differ in their table only, the first is asked. Studies of recorded
+counts take answers per problem, one study for all models with equally many.
 """
 
 from __future__ import annotations
@@ -19,12 +20,16 @@ from rlaws import catalogue
 from rlaws.errors import InputError, suggest
 from rlaws.fits.asking import Asked
 from rlaws.logs.imported import LAYOUTS, ImportedCurves
+from rlaws.logs.imported_counts import ImportedCounts, Table
 from rlaws.policy import refuse_unless_able
+from rlaws.sentences import joined, said
 from rlaws.store import digest
-from rlaws.study import Study
+from rlaws.study import Cell, Study
 
 PRINTED = {"qwen25_converged": "converged", "policy_gain": "policy_gain"}
+COUNTS = "counts"  # the layout of studies that read recorded counts
 OWN = {"en": "Your runs: {response}, {recipes} recipe(s)", "zh": "你的运行：{response}，{recipes} 个配方"}
+OWN_COUNTS = {"en": "Your answers per problem: {models} model(s)", "zh": "你的逐题作答：{models} 个模型"}
 COLUMN = re.compile(r"needs the column '(\w+)'")
 
 
@@ -35,7 +40,7 @@ class Askable:
     Attributes:
         study: Its name in the catalogue.
         claim: group/name of its claim.
-        layout: Table that its probe reads.
+        layout: Table that its probe reads; ``COUNTS`` for answers per problem.
         probe: Probe in the place of its own, or None.
     """
 
@@ -70,7 +75,7 @@ def askable(extra: Sequence[Path] = ()) -> list[Askable]:
         chosen = _groups(catalogue.read("study", name, extra))
         layout = _layout(chosen.get("policy", ""), extra)
         probe = chosen.get("probe", "")
-        if layout in LAYOUTS:
+        if layout in (*LAYOUTS, COUNTS):
             found.append(Askable(name, chosen.get("claim", name), layout))
         elif probe in twins and probe in LAYOUTS:
             found.append(Askable(name, chosen.get("claim", name), probe, f"recorded_{probe}"))
@@ -101,6 +106,8 @@ def _layout(policy: str, extra: Sequence[Path]) -> str:
     kind = str(spec.get("_target_", "")).rpartition(".")[2]
     if kind == "PrintedTable":
         return PRINTED.get(str(spec.get("name")), "")
+    if kind == "RecordedCounts":
+        return COUNTS
     return str(spec.get("layout", "")) if kind == "RecordedCurves" else ""
 
 
@@ -115,7 +122,7 @@ def wanted(found: Sequence[Askable], claims: Sequence[str] | None) -> list[Askab
     possible = {a.claim.replace("/", ".") for a in found}
     for claim in claims:
         if claim.replace("/", ".") not in possible:
-            raise InputError(f"claims: '{claim}' cannot be asked of training logs.{suggest(claim, possible)}")
+            raise InputError(f"claims: '{claim}' cannot be asked of logs.{suggest(claim, possible)}")
     named = {c.replace("/", ".") for c in claims}
     return [a for a in found if a.claim.replace("/", ".") in named]
 
@@ -147,22 +154,64 @@ def owned(
     Raises:
         InputError: If the table cannot be made.
     """
-    spec = {f.name: getattr(policy, f.name) for f in fields(policy)}
-    spec = {k: list(v) if isinstance(v, tuple) else dict(v) if isinstance(v, Mapping) else v for k, v in spec.items()}
-    changed = {**values, "policy": {"_target_": f"{type(policy).__module__}.ImportedCurves", **spec}, "seed": seed}
+    changed = {**values, "policy": _spec(policy), "seed": seed}
     if probe is not None:
         changed |= {"probe": dict(probe), "problems": None, "grid": {}}
     if "runs" in _settings(changed["probe"]):
         changed["probe"] = {**changed["probe"], "runs": policy.runs_behind()}
     title = {n: t.format(response=policy.response, recipes=len(policy.curves())) for n, t in OWN.items()}
+    return _as_own(changed, one, title, policy.table())
+
+
+def owned_counts(
+    values: Mapping[str, Any], one: Askable, policy: ImportedCounts, tables: Sequence[Table], seed: int
+) -> tuple[dict[str, Any], list[Refused]]:
+    """Return a study's configuration with answers per problem in the place of its table.
+
+    Every model is a point of the grid, and all answers are used, as of a recorded table.
+
+    Args:
+        values: The study as the catalogue composes it.
+        one: Which study it is.
+        policy: The answers.
+        tables: The models; each problem of theirs has the first one's fewest answers or more.
+        seed: Root seed.
+
+    Raises:
+        InputError: If no reading speaks of these models.
+    """
+    fewest = int(tables[0].n.min())
+    probe = dict(values["probe"])
+    probe |= {name: fewest for name in ("samples", "k_largest") if name in _settings(probe)}
+    models = [table.name for table in tables]
+    changed = {**values, "policy": _spec(policy), "problems": None, "probe": probe, "seed": seed}
+    changed["grid"] = {**values["grid"], "model": models}
+    title = {n: t.format(models=len(models)) for n, t in OWN_COUNTS.items()}
+    return _as_own(changed, one, title, {"model": np.array(models)})
+
+
+def _spec(policy: ImportedCurves | ImportedCounts) -> dict[str, Any]:
+    """Return the specification that builds a policy."""
+    found = {f.name: getattr(policy, f.name) for f in fields(policy)}
+    kept = {k: list(v) if isinstance(v, tuple) else dict(v) if isinstance(v, Mapping) else v for k, v in found.items()}
+    return {"_target_": f"{type(policy).__module__}.{type(policy).__name__}", **kept}
+
+
+def _as_own(
+    changed: Mapping[str, Any], one: Askable, title: Mapping[str, str], table: Mapping[str, Any]
+) -> tuple[dict[str, Any], list[Refused]]:
+    """Return a study named as the user's own, with the readings that speak of the table.
+
+    Raises:
+        InputError: If none does.
+    """
     base = one.claim.rpartition("/")[2]
-    changed["study"] = {**values["study"], "id": f"own/{base}", "rung": "logs", "title": title}
     claim = dict(changed["claim"])
-    kept, refused = _readings(claim, policy)
+    kept, refused = _readings(claim, table)
     if not kept:
-        raise InputError("; ".join(dict.fromkeys(r.reason for r in refused)))
-    changed["claim"] = {**claim, "readings": kept}
-    return changed, refused
+        raise InputError(joined(list(dict.fromkeys(r.reason for r in refused)), said("then")))
+    study = {**changed["study"], "id": f"own/{base}", "rung": "logs", "title": dict(title)}
+    return {**changed, "study": study, "claim": {**claim, "readings": kept}}, refused
 
 
 def _settings(probe: Mapping[str, Any]) -> list[str]:
@@ -171,16 +220,14 @@ def _settings(probe: Mapping[str, Any]) -> list[str]:
     return [f.name for f in fields(resolve(str(probe["_target_"])))]
 
 
-def _readings(claim: Mapping[str, Any], policy: ImportedCurves) -> tuple[list[Any], list[Refused]]:
+def _readings(claim: Mapping[str, Any], table: Mapping[str, Any]) -> tuple[list[Any], list[Refused]]:
     """Return the readings that speak of these runs; one that names another family speaks of other people's."""
-    table = policy.table()
     kept, refused = [], []
     for reading in claim["readings"]:
         where = {k: v for k, v in (reading.get("where") or {}).items() if k in table and v not in table[k].tolist()}
         if where:
-            said = ", ".join(f"{k} = {v}" for k, v in where.items())
-            hint = " give families={pattern: name} if yours are" if "family" in where else ""
-            reason = f"it speaks of runs with {said}, and these are not;{hint}".rstrip(";")
+            shown = ", ".join(f"{k} = {v}" for k, v in where.items())
+            reason = said("other_family" if "family" in where else "other_runs", where=shown)
             refused.append(Refused(str(claim["id"]), "", str(reading["id"]), reason))
         else:
             kept.append(reading)
@@ -214,14 +261,27 @@ def numbered(values: Sequence[Mapping[str, Any]]) -> list[tuple[int, str]]:
 
 def refusal(study: Study, policy: ImportedCurves) -> str | None:
     """Return why the logs cannot answer a study, or None: every cell is measured once, which a table makes cheap."""
+    for cell in study.cells():
+        error = _unmeasured(study, cell)
+        if error is not None:
+            column = COLUMN.search(str(error))
+            lacks = policy.lacking().get(column[1]) if column else None
+            return joined([error.args[0]]) if lacks is None else said("stop", text=lacks)
+    return None
+
+
+def unmeasured(study: Study) -> dict[str, str]:
+    """Return why models cannot be measured, by model; every cell is measured once, which a table makes cheap."""
+    found = {str(cell.point["model"]): _unmeasured(study, cell) for cell in study.cells()}
+    return {model: joined([error.args[0]]) for model, error in found.items() if error is not None}
+
+
+def _unmeasured(study: Study, cell: Cell) -> InputError | None:
+    """Return why a cell cannot be measured, or None."""
     try:
-        for cell in study.cells():
-            parts = cell.build()
-            refuse_unless_able(parts["policy"], parts["probe"].REQUIRES, parts["probe"].NAME)
-            parts["probe"].measure(parts["policy"], None, study.budget, np.random.SeedSequence(0))
+        parts = cell.build()
+        refuse_unless_able(parts["policy"], parts["probe"].REQUIRES, parts["probe"].NAME)
+        parts["probe"].measure(parts["policy"], None, study.budget, np.random.SeedSequence(0))
     except InputError as error:
-        column = COLUMN.search(str(error))
-        if column is None:
-            return str(error)
-        return policy.lacking().get(column[1], str(error)) + "."
+        return error
     return None

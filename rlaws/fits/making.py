@@ -12,18 +12,31 @@ from typing import Any, Protocol
 from rlaws.engine import LocalEngine
 from rlaws.errors import InputError
 from rlaws.fits import folder as folders
-from rlaws.fits.asking import Asked, axis_of
+from rlaws.fits.answers import answers_of, by_samples, counted
+from rlaws.fits.asking import Asked, axis_of, check_kinds
 from rlaws.fits.families import families
 from rlaws.fits.forecasting import made, tasks
-from rlaws.fits.judging import Askable, Refused, numbered, owned, policy_of, refusal
+from rlaws.fits.judging import (
+    COUNTS,
+    Askable,
+    Refused,
+    numbered,
+    owned,
+    owned_counts,
+    policy_of,
+    refusal,
+    unmeasured,
+)
 from rlaws.jsonable import plain
 from rlaws.lock import locked
 from rlaws.logs.explain import explain
 from rlaws.logs.imported import ImportedCurves
+from rlaws.logs.imported_counts import ImportedCounts, Table
 from rlaws.logs.mapping import load
 from rlaws.logs.recipes import Recipe, grouped, response_of, responses
 from rlaws.logs.runs import Run
 from rlaws.runner import Finished, run_study
+from rlaws.sentences import said, text_of
 from rlaws.study import Study
 
 RULE = {
@@ -123,17 +136,11 @@ def make(asked: Asked, claims: Claims, out: Path, command: str, tell: Told) -> F
     found = folders.stored(place)
     if found is not None:
         return Fit(place, found)
-    runs, recipes, asked = ready(asked, tell)
-    axis = axis_of([run for r in recipes for run in r.runs], asked.x)
-    todo = tasks(recipes, axis, asked)
-    tell.total(3 * len(todo) + len(claims.asked))
-    forecasts = [made(task, asked, lambda what: tell.at(what, 1)) for task in todo]
-    tell.at("sizes")
-    sized = families(todo, asked)
+    read = ready(asked, tell)
+    forecast = _forecast(read, len(claims.asked), tell)
     with locked(place):
-        judged = _judge(asked, claims, place, command, tell)
-        result = _result(asked, runs, recipes, forecasts, judged)
-        result |= {"axis": dataclasses.asdict(axis), "code": code, "hash": place.name, "families": sized}
+        judged = _judge(read, claims, place, command, tell)
+        result = _result(read, judged) | forecast | {"code": code, "hash": place.name}
         result["sources"] = [dataclasses.asdict(f) for f in files]
         mapping = load(asked.logs.mapping, None).text if asked.logs.mapping else ""
         if not judged.failed:
@@ -141,50 +148,162 @@ def make(asked: Asked, claims: Claims, out: Path, command: str, tell: Told) -> F
     return Fit(place, dict(plain(result)), tuple(judged.failed))
 
 
-def ready(asked: Asked, tell: Told) -> tuple[tuple[Run, ...], list[Recipe], Asked]:
-    """Return the runs, the recipes with derived axes, and the settings with the responses that are forecast.
+@dataclass(frozen=True, slots=True, eq=False)
+class Read:
+    """What was imported.
+
+    Attributes:
+        runs: Runs of training logs.
+        recipes: The same by recipe, with derived axes.
+        tables: Models of answers per problem.
+        left_out: Why answers that lie beside training logs were left out.
+        asked: The settings, with the responses that are forecast.
+    """
+
+    runs: tuple[Run, ...]
+    recipes: list[Recipe]
+    tables: tuple[Table, ...]
+    left_out: tuple[str, ...]
+    asked: Asked
+
+
+def imported(asked: Asked, tell: Callable[[int], None]) -> tuple[tuple[Run, ...], tuple[Table, ...], tuple[str, ...]]:
+    """Return runs, models of answers per problem, and why answers beside training logs were left out.
+
+    Args:
+        asked: The settings.
+        tell: Told the number of bytes read since the last call.
 
     Raises:
-        InputError: As the import, or for a fact or a response that names nothing.
+        InputError: As the imports.
     """
-    runs = asked.logs.runs(tell.read)
+    runs = asked.logs.runs(tell) if asked.logs.records() else ()
+    return runs, *answers_of(asked).read(tell)
+
+
+def ready(asked: Asked, tell: Told) -> Read:
+    """Return what the logs hold, and the settings with the responses that are forecast.
+
+    Raises:
+        InputError: As the imports, or for a fact, a response or a setting that speaks of nothing among the logs.
+    """
+    runs, tables, left_out = imported(asked, tell.read)
+    check_kinds(asked, bool(runs), bool(tables))
+    if not runs:
+        return Read(runs, [], tables, left_out, asked)
     asked.facts.check(runs)
     chosen = [response_of(runs, name) for name in asked.responses or (None,)]
-    return runs, grouped(runs, asked.facts), dataclasses.replace(asked, responses=tuple(chosen))
+    return Read(
+        runs, grouped(runs, asked.facts), tables, left_out, dataclasses.replace(asked, responses=tuple(chosen))
+    )
+
+
+def _forecast(read: Read, claims: int, tell: Told) -> dict[str, Any]:
+    """Return axis, forecasts and fits over sizes; without training logs there are none."""
+    if not read.runs:
+        tell.total(claims)
+        return {"axis": None, "forecasts": [], "families": []}
+    axis = axis_of([run for r in read.recipes for run in r.runs], read.asked.x)
+    todo = tasks(read.recipes, axis, read.asked)
+    tell.total(3 * len(todo) + claims)
+    forecasts = [made(task, read.asked, lambda what: tell.at(what, 1)) for task in todo]
+    tell.at("sizes")
+    return {"axis": dataclasses.asdict(axis), "forecasts": forecasts, "families": families(todo, read.asked)}
 
 
 # ------------------------------------------------------------------------------------------------ the claims
-def _judge(asked: Asked, claims: Claims, place: Path, command: str, tell: Told) -> _Judged:
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    """A study with the logs in the place of its data.
+
+    Attributes:
+        one: Which study of the catalogue it is.
+        policy: The logs; None for answers per problem, whose cells have been measured already.
+        values: Its configuration.
+        refused: Its readings that speak of others' runs.
+    """
+
+    one: Askable
+    policy: ImportedCurves | None
+    values: Mapping[str, Any]
+    refused: Sequence[Refused]
+
+
+def _judge(read: Read, claims: Claims, place: Path, command: str, tell: Told) -> _Judged:
     """Run every study that the logs can answer; its run folder lies in the folder of the fit."""
     judged = _Judged()
-    usable: list[tuple[Askable, ImportedCurves, dict[str, Any], list[Refused]]] = []
+    usable: list[_Ready] = []
     for one in claims.asked:
-        policy = policy_of(asked, asked.responses[0], one.layout)
-        probe = None if one.probe is None else claims.probes[one.probe]
+        here = read.tables if one.layout == COUNTS else read.runs
+        if not here and read.asked.claims is None:
+            continue
         values = claims.compose(one.study)
-        try:
-            usable.append((one, policy, *owned(values, one, policy, probe, asked.seed)))
-        except InputError as error:
-            judged.refused.append(Refused(str(values["claim"]["id"]), one.study, "", _sentence(error)))
-    kept = numbered([values for _, _, values, _ in usable])
+        claim = str(values["claim"]["id"])
+        if not here:
+            why = said("no_counts" if one.layout == COUNTS else "no_logs")
+            judged.refused.append(Refused(claim, one.study, "", why))
+        elif one.layout == COUNTS:
+            usable += _of_answers(read, claims, one, values, judged)
+        else:
+            usable += _of_logs(read.asked, claims, one, values, judged)
+    kept = numbered([found.values for found in usable])
     tell.at("claims", len(claims.asked) - len(kept))
     for i, name in kept:
-        one, policy, values, refused = usable[i]
+        found = usable[i]
         tell.at(name, 1)
-        values = {**values, "study": {**values["study"], "id": name}}
-        judged.refused += [dataclasses.replace(r, study=name) for r in refused]
-        _run(claims, policy, values, place, command, judged)
+        values = {**found.values, "study": {**found.values["study"], "id": name}}
+        judged.refused += [dataclasses.replace(r, study=name) for r in found.refused]
+        _run(claims, found.policy, values, place, command, judged)
     whole = {r.study for r in judged.refused if not r.reading}
     judged.refused = [r for r in judged.refused if not r.reading or r.study not in whole]
     return judged
 
 
+def _of_logs(
+    asked: Asked, claims: Claims, one: Askable, values: Mapping[str, Any], judged: _Judged
+) -> list[_Ready]:
+    """Return a study with training logs in the place of its table; none where they cannot be."""
+    policy = policy_of(asked, asked.responses[0], one.layout)
+    probe = None if one.probe is None else claims.probes[one.probe]
+    try:
+        return [_Ready(one, policy, *owned(values, one, policy, probe, asked.seed))]
+    except InputError as error:
+        judged.refused.append(Refused(str(values["claim"]["id"]), one.study, "", _sentence(error)))
+        return []
+
+
+def _of_answers(
+    read: Read, claims: Claims, one: Askable, values: Mapping[str, Any], judged: _Judged
+) -> list[_Ready]:
+    """Return a study with answers in the place of its counts, for each number of answers a problem.
+
+    Models that cannot be measured (too few problems, none hard enough) are left out, each with its reason.
+    """
+    answers, out = answers_of(read.asked), []
+    claim = str(values["claim"]["id"])
+    policy = ImportedCounts(answers.paths, "", answers.dialect, answers.step, answers.threshold)
+    for _, tables in by_samples(read.tables):
+        try:
+            first, _ = owned_counts(values, one, policy, tables, read.asked.seed)
+            lacking = unmeasured(claims.study(first))
+            for model, why in lacking.items():
+                text = said("model_left_out", model=model, error=why)
+                judged.refused.append(Refused(claim, one.study, "", text))
+            able = [table for table in tables if table.name not in lacking]
+            if able:
+                out.append(_Ready(one, None, *owned_counts(values, one, policy, able, read.asked.seed)))
+        except InputError as error:
+            judged.refused.append(Refused(claim, one.study, "", _sentence(error)))
+    return out
+
+
 def _run(
-    claims: Claims, policy: ImportedCurves, values: Mapping[str, Any], place: Path, command: str, judged: _Judged
-) -> None:
+    claims: Claims, policy: ImportedCurves | None, values: Mapping[str, Any], place: Path, command: str,
+    judged: _Judged,
+) -> None:  # fmt: skip
     """Run one study and sort what came of it: a verdict, a claim that cannot be judged, or a failure."""
     study = claims.study(values)
-    why = refusal(study, policy)
+    why = None if policy is None else refusal(study, policy)
     if why is not None:
         judged.refused.append(Refused(study.claim.id, study.id, "", why))
         return
@@ -201,26 +320,28 @@ def _run(
 
 
 def _sentence(error: Exception) -> str:
-    return str(error).splitlines()[0]
+    """Return the first line of an error; a sentence in both languages is one line."""
+    text = text_of(error)
+    return error.args[0] if "zh" in text else text["en"].splitlines()[0]
 
 
 # ------------------------------------------------------------------------------------------------ plain values
-def _result(
-    asked: Asked, runs: Sequence[Run], recipes: Sequence[Recipe], forecasts: Sequence[Any], judged: _Judged
-) -> dict[str, Any]:
-    """Return what fit.json holds, without sources and hashes."""
+def _result(read: Read, judged: _Judged) -> dict[str, Any]:
+    """Return what fit.json holds, without forecasts, sources and hashes."""
+    runs, asked = read.runs, read.asked
     possible = [{"column": name, "points": points} for name, points in responses(runs)]
-    by_run = {run.name: (recipe, run) for recipe in recipes for run in recipe.runs}
+    by_run = {run.name: (recipe, run) for recipe in read.recipes for run in recipe.runs}
     return {
         "schema": folders.SCHEMA,
         "settings": asked.to_json(),
         "mapping": _mapping(runs),
         "responses": {"chosen": list(asked.responses), "possible": possible, "rule": RULE},
         "runs": [run_json(run, *by_run[run.name]) for run in runs],
-        "recipes": [{"name": r.name, "size": r.size, "runs": [run.name for run in r.runs]} for r in recipes],
-        "forecasts": list(forecasts),
+        "recipes": [{"name": r.name, "size": r.size, "runs": [run.name for run in r.runs]} for r in read.recipes],
+        "counts": [counted(table, asked) for table in read.tables],
+        "counts_left_out": list(read.left_out),
         "verdicts": judged.verdicts,
-        "not_judged": [dataclasses.asdict(r) for r in judged.refused],
+        "not_judged": [{**dataclasses.asdict(r), "reason": text_of(r.reason)} for r in judged.refused],
     }
 
 

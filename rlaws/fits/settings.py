@@ -104,6 +104,8 @@ class FitSettings(BaseModel):
     claims: list[str] | None
     claims_budget: Literal["quick", "full"]
     seed: int = Field(ge=0)
+    step: Finite | None
+    threshold: Finite | None
     out: Path
     report: Path | None
     explain: bool
@@ -182,7 +184,8 @@ def to_asked(model: FitSettings) -> Asked:
     )  # fmt: skip
     logs = Logs(tuple(model.logs), model.dialect, model.mapping, model.metric, model.join)
     shared = ("better", "x", "horizon", "target", "budget", "cost", "value", "minimal_gain", "level", "draws",
-              "size", "questions", "converged", "averaged", "claims_budget", "seed", "range")  # fmt: skip
+              "size", "questions", "converged", "averaged", "claims_budget", "seed", "range", "step",
+              "threshold")  # fmt: skip
     return Asked(
         logs, facts, tuple(model.response), laws=tuple(model.laws), links=tuple(model.links),
         scores=tuple(model.scores), claims=None if model.claims is None else tuple(model.claims),

@@ -10,9 +10,12 @@ from typing import Any
 
 from rich.console import Console
 
+from rlaws.fits.answers import notes
 from rlaws.fits.making import Silent, Told
 from rlaws.logs.explain import explain, printable, table
+from rlaws.logs.imported_counts import Table
 from rlaws.logs.runs import Run
+from rlaws.sentences import english
 
 STYLES = {"supported": "green", "refuted": "red", "conditional": "yellow", "undecided": "cyan", "invalid": "magenta"}
 
@@ -60,12 +63,23 @@ class _Bars:
         self.fitting.update(self.steps, advance=done, description=printable(what)[:50])
 
 
-def print_explained(runs: Sequence[Run], *, as_json: bool) -> None:
-    """Print the import table of every run: key, column, unit, coverage, meaning, and what was not understood."""
+def print_explained(
+    runs: Sequence[Run], tables: Sequence[Table] = (), left_out: Sequence[str] = (), *, as_json: bool
+) -> None:
+    """Print what was read: of every run its keys and what was not understood; of answers models, problems and steps.
+
+    Args:
+        runs: Training logs.
+        tables: Models of answers per problem.
+        left_out: Why answers beside training logs were left out.
+        as_json: Whether one JSON document is printed.
+    """
     if as_json:
         body = [{"name": r.name, "dialect": r.dialect, "sources": list(r.sources), "unknown": list(r.unknown()),
                  "warnings": list(r.warnings), "keys": [_row(k) for k in explain(r)]} for r in runs]  # fmt: skip
-        print(json.dumps({"runs": body}, ensure_ascii=False, allow_nan=False))
+        rows = [{**_counts_row(t), "sources": list(t.sources), "warnings": list(t.warnings)} for t in tables]
+        every = {"runs": body, "counts": rows, "counts_left_out": list(left_out)}
+        print(json.dumps(every, ensure_ascii=False, allow_nan=False))
         return
     for run in runs:
         print(f"{printable(run.name)}: {run.dialect}, {run.step.size} steps, {printable(', '.join(run.sources))}")
@@ -75,6 +89,27 @@ def print_explained(runs: Sequence[Run], *, as_json: bool) -> None:
             names = printable(", ".join(unknown))
             print(f"Not understood ({len(unknown)}): {names}. A mapping file can say what they are.")
         print()
+
+
+    for counts in tables:
+        row = _counts_row(counts)
+        print(f"{printable(counts.name)}: {counts.dialect}, {printable(', '.join(counts.sources))}")
+        print("  ".join(f"{name} {value}" for name, value in row.items() if name not in ("model", "dialect")))
+        for note in (*notes(counts), *counts.warnings):
+            print(printable(note))
+        print()
+    for reason in left_out:
+        print(f"Answers left out: {printable(reason)}")
+
+
+def _counts_row(counts: Table) -> dict[str, Any]:
+    """Return model, problems, answers and steps of a table in a line."""
+    n, steps = counts.n, counts.steps
+    return {
+        "model": counts.name, "dialect": counts.dialect, "problems": n.size,
+        "answers": int(n[0]) if n.min() == n.max() else f"{n.min()}-{n.max()}", "right": int(counts.c.sum()),
+        "steps": "-" if not steps else f"{len(steps)} ({steps[0]:g} to {steps[-1]:g})",
+    }  # fmt: skip
 
 
 def _row(row: Any) -> dict[str, Any]:
@@ -89,11 +124,14 @@ def print_fit(folder: Path, result: Mapping[str, Any], written: Mapping[str, Pat
         return
     console = Console()
     axis = result["axis"]
-    console.print(f"x: {axis['name']} ({axis['origin']}). {axis['rule']['en']}", highlight=False, soft_wrap=True)
+    if axis:
+        console.print(f"x: {axis['name']} ({axis['origin']}). {axis['rule']['en']}", highlight=False, soft_wrap=True)
     for f in result["forecasts"]:
         console.print(_line(f), markup=False, highlight=False, soft_wrap=True)
         for sentence in sentences(f):
             console.print(f"{f['recipe']}: {sentence}", markup=False, highlight=False, soft_wrap=True)
+    for line in [line for counts in result["counts"] for line in _counted(counts)]:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
     for line in _verdicts(result):
         console.print(line, highlight=False, soft_wrap=True)
     for reason, names in _refusals(result["not_judged"]).items():
@@ -107,22 +145,35 @@ def print_fit(folder: Path, result: Mapping[str, Any], written: Mapping[str, Pat
         print(f"{kind}: {path}")
 
 
-def _refusals(refused: Sequence[Mapping[str, str]]) -> dict[str, list[str]]:
+def _counted(counts: Mapping[str, Any]) -> list[str]:
+    """Return pass@1 and the largest pass@k of a model, and what to know of them."""
+    shares = [_share(counts, i) for i in dict.fromkeys((0, len(counts["k"]) - 1))]
+    return [f"{counts['name']}: {', '.join(shares)} ({counts['problems']} problems)", *map(english, counts["notes"])]
+
+
+def _share(counts: Mapping[str, Any], i: int) -> str:
+    low, high = counts["low"][i], counts["high"][i]
+    band = "" if low is None else f" [{low:.4g}, {high:.4g}]"
+    return f"pass@{counts['k'][i]} {counts['pass'][i]:.4g}{band}"
+
+
+def _refusals(refused: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
     """Return what cannot be judged, by reason: claims, with their reading where one alone is meant."""
     found: dict[str, dict[str, None]] = {}
     for r in refused:
-        found.setdefault(r["reason"], {})[" ".join(filter(None, (r["claim"], r["reading"])))] = None
+        found.setdefault(english(r["reason"]), {})[" ".join(filter(None, (r["claim"], r["reading"])))] = None
     return {reason: list(names) for reason, names in found.items()}
 
 
 def sentences(f: Mapping[str, Any]) -> list[str]:
     """Return what one forecast says in words: refusal, bends, diagnoses, target, advice."""
-    found = [f["refusal"]] if f.get("refusal") else []
-    found += [b["sentence"] for b in f["bends"] if b["sentence"] not in (f.get("refusal") or "")]
-    found += [f"{d['name']}: {d['evidence']}" for d in f["diagnoses"]]
+    refusal = english(f["refusal"]) if f.get("refusal") else ""
+    found = [refusal] if refusal else []
+    found += [s for s in (english(b["sentence"]) for b in f["bends"]) if s not in refusal]
+    found += [f"{d['name']}: {english(d['evidence'])}" for d in f["diagnoses"]]
     for part in ("target", "advice"):
         if f.get(part):
-            found.append(f[part].get("sentence") or f[part]["refusal"])
+            found.append(english(f[part].get("sentence") or f[part]["refusal"]))
     return found
 
 

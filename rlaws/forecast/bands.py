@@ -27,16 +27,14 @@ from rlaws.forecast.weights import AnyMember, Origin, draw, gaps_after, origins_
 from rlaws.jsonable import plain
 from rlaws.laws.base import Law
 from rlaws.links import LINKS
+from rlaws.sentences import said
 
 Array = NDArray[np.float64]
 
 LAWS: tuple[str, ...] = (
     "constant", "linear_log", "log_linear", "power_floor", "exponential_floor", "sigmoid", "power_tail"
 )  # fmt: skip
-ONE_RUN = (
-    "There is one run: the bands are about this run and leave out the spread from seed to seed, which one run cannot "
-    "show."
-)
+ONE_RUN = said("one_run")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -177,7 +175,7 @@ def _without_refused(
     if not turning:
         raise bent.error()
     gone = sorted({m.law.name for m in members} - {m.law.name for m in turning})
-    return turning, [f"{bent.sentence} Laws that cannot turn back were left out: {', '.join(gone)}."]
+    return turning, [said("bend_left_out", bend=bent.sentence, laws=", ".join(gone))]
 
 
 def _mixture(
@@ -190,9 +188,9 @@ def _mixture(
     samples = [draw(m, runs, scale, at, draws, rng) for m in members]
     prior = np.array([0.0 if s is None else 1.0 for s in samples]) / _views_of(members)
     if not prior.any():
-        raise InputError("No law could be fitted: the runs have too few points. Let them run longer.")
+        raise InputError(said("no_fit"))
     if not origins:
-        notes.append("There are too few points for an earlier origin, so all laws have the same weight.")
+        notes.append(said("no_origin"))
     weight = stack(origins, prior)
     if runs.number == 1:
         notes.append(ONE_RUN)

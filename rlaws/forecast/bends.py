@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from rlaws import autoregression
 from rlaws.errors import InputError, suggest
 from rlaws.forecast.curves import Curve, Metric
+from rlaws.sentences import Said, said
 
 Array = NDArray[np.float64]
 
@@ -60,14 +61,11 @@ class Bend:
     lost: float
     share: float
     p: float
-    sentence: str
+    sentence: Said
 
     def error(self) -> BentError:
         """Return the refusal of laws that cannot turn back."""
-        return BentError(
-            f"{self.sentence} No law of the list can turn back, so none is extrapolated. Forecast the part before, "
-            "add a law that turns (gao_bon, gao_rl, quadratic_log), or pass bends=False."
-        )
+        return BentError(said("bend_refusal", bend=self.sentence, way_out=said("bend_way_out")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +80,7 @@ class Diagnosis:
 
     name: str
     x: float
-    evidence: str
+    evidence: Said
 
 
 def turn(curve: Curve, metric: Metric | None = None, *, alarm: float = ALARM, seed: int = 0) -> Bend | None:
@@ -107,10 +105,7 @@ def turn(curve: Curve, metric: Metric | None = None, *, alarm: float = ALARM, se
     if p > alarm:
         return None
     share = lost / spread
-    sentence = (
-        f"Run '{curve.run}' turns back at x = {x[peak]:.4g}: '{metric.name}' has given back {share:.0%} of its range "
-        f"since (p = {p:.3g})."
-    )
+    sentence = said("bend", run=curve.run, x=float(x[peak]), metric=metric.name, share=share, p=p)
     return Bend(curve.run, float(x[peak]), lost, share, p, sentence)
 
 
@@ -242,7 +237,7 @@ def _parted(series: Mapping[str, Curve], bends: Mapping[str, Bend | None], metri
         if bend is not None and trained in series and bends.get(trained) is None:
             z = _slope(series[trained], bend.x, metric)
             if z > RISING:
-                text = f"'{true}' falls from x = {bend.x:.4g} on while '{trained}' rises ({z:.1f} standard errors)."
+                text = said("parted", true=true, x=bend.x, trained=trained, z=z)
                 found.append(Diagnosis(name, bend.x, text))
     return found
 
@@ -263,8 +258,7 @@ def _collapse(series: Mapping[str, Curve], bends: Mapping[str, Bend | None], met
     x = float(entropy.x[low[0]])
     if _rises(series[reward], x, metric):
         return []
-    text = f"'entropy' fell below {GONE:.0%} of its first value at x = {x:.4g}, and '{reward}' has not risen since."
-    return [Diagnosis("collapse", x, text)]
+    return [Diagnosis("collapse", x, said("entropy_gone", gone=GONE, x=x, reward=reward))]
 
 
 def _longer(series: Mapping[str, Curve], bends: Mapping[str, Bend | None], metric: Metric) -> list[Diagnosis]:
@@ -283,8 +277,7 @@ def _longer(series: Mapping[str, Curve], bends: Mapping[str, Bend | None], metri
     start, end = float(np.mean(before[-3:])), float(np.mean(after[-3:]))
     if start <= 0 or end < TWICE * start or _slope(length, x, Metric()) <= RISING:
         return []
-    text = f"'length' grew from {start:.4g} to {end:.4g} after x = {x:.4g} while '{reward}' did not rise."
-    return [Diagnosis("reward hacking", x, text)]
+    return [Diagnosis("reward hacking", x, said("longer", start=start, end=end, x=x, reward=reward))]
 
 
 def _reward(series: Mapping[str, Curve]) -> str | None:

@@ -25,6 +25,7 @@ from rlaws.fitting import fit
 from rlaws.forecast.curves import Curve, Metric, as_curves
 from rlaws.laws import law as find_law
 from rlaws.resampling import Points
+from rlaws.sentences import Said, said
 
 Array = NDArray[np.float64]
 
@@ -95,7 +96,7 @@ class FamilyForecast:
     used: int
     mean_draws: Array
     run_draws: Array
-    sentence: str
+    sentence: Said
 
     def point(self) -> Array:
         """Return the median of the mean curve, [X]."""
@@ -137,7 +138,7 @@ def family(
     metric = metric or Metric()
     sizes = np.array(sorted(curves), dtype=float)
     if sizes.size < FEWEST_SIZES or sizes.min() <= 0:
-        raise InputError(f"A family needs at least {FEWEST_SIZES} positive sizes; there are {sizes.tolist()}.")
+        raise InputError(said("few_sizes", least=FEWEST_SIZES, sizes=sizes.tolist()))
     form = find_law(law)
     kept = {float(n): as_curves(curves[n], len(form.params) + 2) for n in sorted(curves)}
     reference = float(np.exp(np.mean([np.log(c.x).mean() for runs in kept.values() for c in runs])))
@@ -174,7 +175,7 @@ def _laws_of(
         scatter[name] = _scatter(found, values, replicas, sizes)
         score[name] = _leave_larger_out(name, values, replicas, sizes, seed)
     if not fits:
-        raise InputError(f"None of the laws of size {', '.join(laws)} could be fitted; add 'constant'.")
+        raise InputError(said("no_size_law", laws=", ".join(laws)))
     top = max(score.values())
     raw = {n: float(np.exp(s - top)) for n, s in score.items()}
     return fits, scatter, {n: w / sum(raw.values()) for n, w in raw.items()}
@@ -253,7 +254,7 @@ def extrapolate(
     """
     x = np.atleast_1d(np.asarray(at, dtype=float))
     if size <= 0 or x.min() <= 0:
-        raise InputError(f"Size {size:g} and all x must be positive.")
+        raise InputError(said("bad_size", size=size))
     form = find_law(found.law)
     theta = np.column_stack([found.parameter(p.name, size, draws, seed + j) for j, p in enumerate(form.params)])
     curve = evaluate(form, theta, [x / found.reference])
@@ -269,11 +270,8 @@ def extrapolate(
     used = frozenset() if own is None else frozenset(own.x.tolist())
     inside = bool(used) or size in found.fits
     label = "fitted" if inside else "predicted"
-    text = (
-        f"Points of size {size:g} were used, so this is a fit, not a prediction."
-        if inside
-        else f"Nothing of size {size:g} was used; slope and level come from sizes {_listed(found.sizes)}."
-    )
+    predicted = said("size_predicted", size=size, sizes=_listed(found.sizes))
+    text = said("size_fitted", size=size) if inside else predicted
     return FamilyForecast(size, x, label, len(used), np.clip(curve, low, high), np.clip(run, low, high), text)
 
 

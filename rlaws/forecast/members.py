@@ -26,6 +26,7 @@ from rlaws.fitted import evaluate
 from rlaws.forecast.curves import Scale
 from rlaws.laws import law as find_law
 from rlaws.laws.base import Law, Param
+from rlaws.sentences import said
 
 Array = NDArray[np.float64]
 
@@ -152,7 +153,7 @@ def members_of(laws: Sequence[Law | str], scale: Scale, x: Array) -> tuple[list[
             raise InputError(f"Law '{form.name}' needs {', '.join(form.x)}; a forecast has one variable, x.")
         views = _views(form, scale, x)
         if not views:
-            notes.append(f"Law '{form.name}' was left out: it needs a metric whose range has the ends it refers to.")
+            notes.append(said("no_ends", law=form.name))
         found += views
     return found, notes
 

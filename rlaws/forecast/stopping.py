@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from rlaws.errors import InputError
 from rlaws.forecast.bands import Forecast
+from rlaws.sentences import Said, joined, said
 
 Array = NDArray[np.float64]
 CLEAR = 2.0  # an advice is clear if the runner-up's excess regret exceeds this many of its standard errors
@@ -62,7 +63,7 @@ class Advice:
     stop: bool | None
     best: float
     options: tuple[Option, ...]
-    sentence: str
+    sentence: Said
 
 
 def advise(
@@ -117,20 +118,20 @@ def _by_regret(options: tuple[Option, ...], regret: Array) -> Advice:
     excess = regret[:, options.index(rival)] - regret[:, best]
     error = float(excess.std(ddof=1) / np.sqrt(excess.size))
     clear = float(excess.mean()) > CLEAR * error
-    what = "Stop now" if best == 0 else f"Go on to x = {chosen.x:g}"
-    other = f"going on to x = {rival.x:g}" if best == 0 else "stopping now"
-    sentence = f"{what}: expected regret {chosen.regret:.3g}, against {rival.regret:.3g} for {other}."
+    what = said("stop_now") if best == 0 else said("go_on_to", x=chosen.x)
+    other = said("going_on", x=rival.x) if best == 0 else said("stopping")
+    sentence = said("regret", what=what, own=chosen.regret, rival=rival.regret, other=other)
     if not clear:
-        sentence += " The two are as good as equal."
+        sentence = joined([sentence, said("equal")])
     return Advice(best == 0, chosen.x, options, sentence)
 
 
 def _by_gain(options: tuple[Option, ...], minimal: float) -> Advice:
     """Advise by the chance that the option that gains most often gains less than the minimal gain."""
     likely = min(options[1:], key=lambda o: o.small)
-    text = f"by x = {likely.x:g} the gain is below {minimal:g} with chance {likely.small:.2f}"
+    text = said("small_gain", x=likely.x, minimal=minimal, chance=likely.small)
     if likely.small >= SURE:
-        return Advice(True, float("nan"), options, f"Stop now: {text}, and no other x does better.")
+        return Advice(True, float("nan"), options, said("stop_small", text=text))
     if likely.small <= 1.0 - SURE:
-        return Advice(False, float("nan"), options, f"Go on: {text}.")
-    return Advice(None, float("nan"), options, f"It cannot be said yet: {text}.")
+        return Advice(False, float("nan"), options, said("go_on_small", text=text))
+    return Advice(None, float("nan"), options, said("open_small", text=text))

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from rlaws.errors import InputError
 from rlaws.forecast.bands import Forecast
+from rlaws.sentences import Said, joined, said
 
 Array = NDArray[np.float64]
 PARTS = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -37,7 +38,7 @@ class Reach:
     chance_by: Array
     at: Array
     quantiles: dict[float, float]
-    sentence: str
+    sentence: Said
 
 
 def reach(found: Forecast, target: float, budget: float | None = None) -> Reach:
@@ -56,9 +57,7 @@ def reach(found: Forecast, target: float, budget: float | None = None) -> Reach:
     found.metric.check(target, "The target")
     end = float(found.at[-1]) if budget is None else float(budget)
     if not found.at[0] <= end <= found.at[-1]:
-        raise InputError(
-            f"The budget {end:g} lies outside the forecast, {found.at[0]:g} to {found.at[-1]:g}; forecast that far."
-        )
+        raise InputError(said("outside", end=end, low=float(found.at[0]), high=float(found.at[-1])))
     sign = 1.0 if found.metric.better == "higher" else -1.0
     first = crossing(found.at, sign * found.mean_draws, sign * target)
     chance_by = np.array([float(np.mean(first <= x)) for x in found.at])
@@ -66,12 +65,11 @@ def reach(found: Forecast, target: float, budget: float | None = None) -> Reach:
     error = float(np.sqrt(max(chance * (1.0 - chance), 0.25 / first.size) / first.size))
     ordered = np.sort(first)
     quantiles = {p: float(ordered[min(int(np.ceil(p * first.size)) - 1, first.size - 1)]) for p in PARTS}
-    side = "at least" if sign > 0 else "at most"
-    sentence = f"'{found.metric.name}' is {side} {target:g} by x = {end:g} with chance {chance:.2f}."
-    if np.isfinite(quantiles[0.5]):
-        sentence += f" Half of the forecast's curves are there by x = {quantiles[0.5]:.4g}."
-    else:
-        sentence += f" Most of its curves do not get there by x = {found.at[-1]:g}."
+    side = said("at_least" if sign > 0 else "at_most")
+    first_part = said("reach", metric=found.metric.name, side=side, target=target, end=end, chance=chance)
+    there = bool(np.isfinite(quantiles[0.5]))
+    when = said("half", x=quantiles[0.5]) if there else said("not_there", x=float(found.at[-1]))
+    sentence = joined([first_part, when])
     return Reach(target, end, chance, error, chance_by, found.at, quantiles, sentence)
 
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from rlaws.errors import InputError, suggest
 from rlaws.logs.canonical import FIELDS
 from rlaws.logs.runs import ASSUMED, DERIVED, LOGGED, Column, Run
+from rlaws.sentences import Said, said
 
 CONVENTIONS = ("generation", "6N")
 AXES = ("tokens_step", "tokens_gen_step", "tokens_cum", "samples_cum", "flops_cum", "gpu_h_cum")
@@ -73,9 +74,9 @@ def derive(run: Run, setup: Setup) -> Run:
         try:
             columns[name] = axis(dataclasses.replace(run, columns=columns), name, setup)
         except InputError as error:
-            refused.append(f"{name} is not derived: {error}")
-    said = {f"setup.{name}": str(value) for name, value in dataclasses.asdict(setup).items() if value is not None}
-    settings = {**run.settings, **said}
+            refused.append(said("not_derived", name=name, error=error))
+    told = {f"setup.{name}": str(value) for name, value in dataclasses.asdict(setup).items() if value is not None}
+    settings = {**run.settings, **told}
     return dataclasses.replace(run, columns=columns, warnings=(*run.warnings, *refused), settings=settings)
 
 
@@ -105,7 +106,8 @@ def _part(run: Run, name: str, setup: Setup) -> Column:
         return run.columns[name]
     if name in _RULES:
         return axis(run, name, setup)
-    raise InputError(f"the log has no {name} ({FIELDS[name].meaning['en']}).")
+    meaning = FIELDS[name].meaning
+    raise InputError(said("no_part", name=name, meaning=Said(meaning["en"], meaning["zh"])))
 
 
 def _samples(run: Run, setup: Setup) -> Column:
@@ -113,7 +115,7 @@ def _samples(run: Run, setup: Setup) -> Column:
     if "samples_step" in run.columns:
         return run.columns["samples_step"]
     if setup.samples is None:
-        raise InputError("the log has no samples_step (answers of the step); give samples=, the answers a step.")
+        raise InputError(said("no_samples_step"))
     everywhere = np.ones(run.step.size, dtype=bool)
     return Column("samples_step", {}, "answer", everywhere * setup.samples, everywhere, ASSUMED, ("setup.samples",))
 
@@ -155,7 +157,7 @@ def _gpu_hours(run: Run, setup: Setup) -> Column:
 def _flops(run: Run, setup: Setup) -> Column:
     """Operations: 2N a generated and 6N a trained token, or 6N a token."""
     if setup.parameters is None:
-        raise InputError("give parameters=, the number N of the policy's parameters.")
+        raise InputError(said("no_parameters"))
     trained = _whole(run, "tokens_cum", setup)
     parts = [trained]
     values = 6.0 * setup.parameters * trained.values
@@ -219,7 +221,7 @@ def _cumulated(run: Run, name: str, part: Column, setup: Setup) -> Column:
     first = int(np.argmax(finite))
     lost = _lost(run, first, finite)
     if lost and not setup.fill:
-        raise InputError(f"{part.field} is missing {lost}; fill=True lets such steps take the mean of the others.")
+        raise InputError(said("part_missing", name=part.field, where=lost))
     values, present = part.values, np.arange(run.step.size) >= first
     usual = float(values[finite].mean())
     counted = np.where(finite, values, usual if setup.fill else 0.0)

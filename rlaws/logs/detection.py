@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from rlaws.errors import InputError
@@ -43,6 +45,106 @@ def located(path: Path, method: str, name: str | None = None) -> list[tuple[Path
     if not found:
         raise InputError(f"No file below {path} is in a dialect that is known ({_names(method)}). {_hint(method)}")
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Paths by what they hold.
+
+    Attributes:
+        records: Training logs.
+        counts: Answers per problem.
+        beside: Those of ``counts`` that were found in a folder which holds training logs too.
+    """
+
+    records: tuple[Path, ...] = ()
+    counts: tuple[Path, ...] = ()
+    beside: tuple[Path, ...] = ()
+
+
+def parted(paths: Sequence[Path], name: str | None = None) -> Parts:
+    """Return which paths are training logs and which hold answers per problem; a folder with both is taken apart.
+
+    Args:
+        paths: Files and folders.
+        name: Dialect of all of them, or None to detect it.
+
+    Raises:
+        InputError: As ``located``, where a path is neither.
+    """
+    records: list[Path] = []
+    counts: list[Path] = []
+    beside: list[Path] = []
+    for path in paths:
+        logs, answers = _remembered(path, name)
+        records += logs
+        counts += answers
+        beside += answers if logs else []
+    return Parts(*(tuple(dict.fromkeys(found)) for found in (records, counts, beside)))
+
+
+Stamp = tuple[tuple[str, int, int], ...]
+_SORTED: dict[tuple[Path, str | None, Stamp], tuple[list[Path], list[Path]]] = {}
+
+
+def _remembered(path: Path, name: str | None) -> tuple[list[Path], list[Path]]:
+    """Return ``_parted``, worked out once in a process for the same files: looking into them is what takes time."""
+    stamp = _stamp(path)
+    if stamp is None:
+        return _parted(path, name)
+    key = (path, name, stamp)
+    if key not in _SORTED:
+        if len(_SORTED) > 100:
+            _SORTED.clear()
+        _SORTED[key] = _parted(path, name)
+    return _SORTED[key]
+
+
+def _stamp(path: Path) -> Stamp | None:
+    """Return size and time of every file of a path; None where they are too many or not readable."""
+    found = list(itertools.islice(path.rglob("*"), 2 * FILES)) if path.is_dir() else [path]
+    try:
+        stats = [(str(p), p.stat()) for p in sorted(found)]
+    except OSError:
+        return None
+    return None if len(found) >= 2 * FILES else tuple((p, s.st_size, s.st_mtime_ns) for p, s in stats)
+
+
+def _parted(path: Path, name: str | None) -> tuple[list[Path], list[Path]]:
+    """Return the parts of one path; the path itself where all that is known in it is of one kind."""
+    if name is not None:
+        return ([path], []) if hasattr(dialect(name), "records") else ([], [path])
+    found: dict[str, list[tuple[Path, Anyhow]]] = {}
+    refused: dict[str, InputError] = {}
+    for method in ("records", "counts"):
+        try:
+            found[method] = located(path, method)
+        except InputError as error:
+            refused[method] = error
+    if len(refused) == 2:
+        raise refused["records"]
+    records, counts = found.get("records", []), found.get("counts", [])
+    sure = [(q, one) for q, one in counts if not any(_beats(r, (q, one)) for r in records)]
+    logs = [p for p, one in records if not any(_beats(c, (p, one)) for c in sure)]
+    kept = [q for q, _ in sure if not any(q == p or q in p.parents for p in logs)]
+    if not kept:
+        return [path], []
+    return (logs, kept) if logs else ([], [path])
+
+
+def _beats(one: tuple[Path, Anyhow], other: tuple[Path, Anyhow]) -> bool:
+    """Whether a part is, or is the folder of, another of the other kind, and is surely what it was taken for.
+
+    The folder of a training run keeps the answers that lie below it: they are a part of their own.
+    """
+    (path, mine), (place, its) = one, other
+    if path != place and (hasattr(mine, "records") or path not in place.parents):
+        return False
+    return _score(path, mine) > max(CERTAIN, _score(place, its))
+
+
+def _score(path: Path, one: Anyhow) -> float:
+    return max(SURE, float(one.sniff(head(path))))
 
 
 def detect(path: Path, method: str) -> Anyhow:

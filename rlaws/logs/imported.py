@@ -8,7 +8,7 @@ one curve.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from rlaws.errors import InputError, suggest
 from rlaws.logs.recipes import Facts, Logs, Recipe, bounds, direction, grouped, in_settings, response_of, values_at
 from rlaws.logs.runs import Run
+from rlaws.sentences import Said, said
 
 Array = NDArray[np.float64]
 
@@ -303,7 +304,7 @@ def reward_beside_entropy(curves: Sequence[Recipe], response: str | None) -> str
 # ------------------------------------------------------------------------------------------------ what is missing
 def _no_size(policy: ImportedCurves, curves: Sequence[Recipe]) -> str:
     names = [c.name for c in curves if c.size is None]
-    return f"the size of the model is in no log ({_first(names)}); give sizes={_size_hint(names)}, in 1e9 parameters"
+    return said("no_model_size", names=_first(names), hint=_size_hint(names))
 
 
 def _size_hint(names: Iterable[str]) -> str:
@@ -314,40 +315,45 @@ def _size_hint(names: Iterable[str]) -> str:
 
 
 def _first(names: Sequence[str]) -> str:
-    return ", ".join(f"'{n}'" for n in names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    shown = ", ".join(f"'{n}'" for n in names[:3])
+    return said("and_more", names=shown, n=len(names) - 3) if len(names) > 3 else shown
 
 
 def _no_flops(policy: ImportedCurves, curves: Sequence[Recipe]) -> str:
-    said = [w for c in curves for run in c.runs for w in run.warnings if w.startswith("flops_cum is not derived")]
-    return in_settings(said[0]) if said else "a run has no cumulative compute (flops_cum)"
+    told = [w for c in curves for run in c.runs for w in run.warnings if w.startswith("flops_cum is not derived")]
+    return in_settings(told[0]) if told else said("no_flops")
 
 
 def _no_loss(policy: ImportedCurves, curves: Sequence[Recipe]) -> str:
     name = response_of([run for c in curves for run in c.runs], policy.response)
-    return f"the range of '{name}' is not known, so it is no share of right answers; give range=[low, high]"
+    return said("no_loss", name=name)
 
 
 def _no_pair(policy: ImportedCurves, curves: Sequence[Recipe]) -> str:
     without = [c.name for c in curves if any("entropy_token" not in run.columns for run in c.runs)]
     if without:
-        return f"the entropy of the policy (entropy_token) is not logged by {_first(without)}"
-    return "no reward is logged beside the entropy"
+        return said("no_entropy", names=_first(without))
+    return said("no_reward")
 
 
-_BEFORE = "no evaluation before training (at step 0) is logged by every run"
+def _plainly(key: str) -> Callable[..., Said]:
+    """Return what says one sentence, whatever the runs."""
+    return lambda *_: said(key)
+
+
 _WANTED: Mapping[str, Any] = {
     "model_B": _no_size,
     "cum_flops": _no_flops,
     "test_loss": _no_loss,
-    "samples": lambda *_: "the questions (or answers) of a step are in no log; give batch=, the questions a step",
-    "group_size": lambda *_: "the rollout group sizes are in no log; give groups={pattern: answers a question}",
-    "reuse_tau": lambda *_: "how often each question is used is in no log; give reuse={pattern: times}",
+    "samples": _plainly("no_samples"),
+    "group_size": _plainly("no_group"),
+    "reuse_tau": _plainly("no_reuse"),
     "reward": _no_pair,
     "entropy": _no_pair,
-    "pass_at_1": lambda *_: "no log says that training has converged; give converged=true if all runs have",
-    "stderr": lambda *_: "the size of the evaluation set is in no log; give questions=, for standard errors",
-    "questions": lambda *_: "the size of the evaluation set is in no log; give questions=, for standard errors",
-    "before": lambda *_: _BEFORE,
-    "after": lambda *_: _BEFORE,
-    "gain": lambda *_: _BEFORE,
+    "pass_at_1": _plainly("not_converged"),
+    "stderr": _plainly("no_questions"),
+    "questions": _plainly("no_questions"),
+    "before": _plainly("no_before"),
+    "after": _plainly("no_before"),
+    "gain": _plainly("no_before"),
 }

@@ -13,7 +13,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,10 +21,11 @@ from numpy.typing import NDArray
 from rlaws.errors import InputError, suggest
 from rlaws.logs.canonical import FIELDS, parse_id
 from rlaws.logs.derive import Setup, derive
-from rlaws.logs.detection import located
+from rlaws.logs.detection import parted
 from rlaws.logs.dialects.base import Tell
 from rlaws.logs.importing import import_runs
 from rlaws.logs.runs import Column, Run
+from rlaws.sentences import Said
 
 Array = NDArray[np.float64]
 
@@ -63,14 +64,19 @@ def _beside(path: Path) -> str:
 
 
 def files_of(paths: Sequence[Path], dialect: str | None = None) -> list[Path]:
-    """Return every file that an import of the paths reads.
+    """Return every file that an import of the paths reads: training logs, then answers per problem.
 
     Raises:
-        InputError: As ``detection.located``.
+        InputError: As ``detection.parted``.
     """
-    parts = dict.fromkeys(part for path in paths for part, _ in located(path, "records", dialect))
+    parts = parted(paths, dialect)
+    return files_in([*parts.records, *parts.counts])
+
+
+def files_in(parts: Sequence[Path]) -> list[Path]:
+    """Return the files of some parts, a folder's sorted, each once."""
     inside = (sorted(p for p in part.rglob("*") if p.is_file()) if part.is_dir() else [part] for part in parts)
-    return [file for files in inside for file in files]
+    return list(dict.fromkeys(file for files in inside for file in files))
 
 
 # ------------------------------------------------------------------------------------------------ what the user says
@@ -155,8 +161,12 @@ class Logs:
     join: bool = False
 
     def files(self) -> list[Path]:
-        """Return the files, with the mapping file."""
-        return [*files_of(expand(self.paths), self.dialect), *([Path(self.mapping)] if self.mapping else [])]
+        """Return the files of training logs, with the mapping file."""
+        return [*files_in(self.records()), *([Path(self.mapping)] if self.mapping else [])]
+
+    def records(self) -> tuple[Path, ...]:
+        """Return the paths that hold training logs."""
+        return parted(expand(self.paths), self.dialect).records
 
     def runs(self, tell: Tell | None = None) -> tuple[Run, ...]:
         """Return the imported runs, each with a name of its own; the same files are read once in a process.
@@ -170,7 +180,7 @@ class Logs:
             if len(_READ) > 3:
                 _READ.clear()
             found = import_runs(
-                expand(self.paths), dialect=self.dialect, mapping=self.mapping, metric=self.metric, join=self.join,
+                self.records(), dialect=self.dialect, mapping=self.mapping, metric=self.metric, join=self.join,
                 tell=tell,
             )  # fmt: skip
             _READ[key] = named(found)
@@ -180,7 +190,22 @@ class Logs:
 _READ: dict[tuple[Logs, tuple[tuple[str, int, int], ...]], tuple[Run, ...]] = {}
 
 
-def named(runs: Sequence[Run]) -> tuple[Run, ...]:
+class Nameable(Protocol):
+    """What has a name, and files it comes from."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Its files."""
+
+
+Item = TypeVar("Item", bound=Nameable)
+
+
+def named(runs: Sequence[Item]) -> tuple[Item, ...]:
     """Return the runs, those of one name told apart by as many folders of their path as it takes."""
     names = [run.name for run in runs]
     for depth in range(1, 8):
@@ -189,14 +214,15 @@ def named(runs: Sequence[Run]) -> tuple[Run, ...]:
             break
         names = [_deeper(run, depth) if n in twice else n for n, run in zip(names, runs, strict=True)]
     seen: dict[str, int] = {}
-    out = []
+    out: list[Item] = []
     for name, run in zip(names, runs, strict=True):
         seen[name] = seen.get(name, 0) + 1
-        out.append(replace(run, name=name if seen[name] == 1 else f"{name} ({seen[name]})"))
+        changed: Any = replace(cast(Any, run), name=name if seen[name] == 1 else f"{name} ({seen[name]})")
+        out.append(changed)
     return tuple(out)
 
 
-def _deeper(run: Run, depth: int) -> str:
+def _deeper(run: Nameable, depth: int) -> str:
     folders = Path(run.sources[0]).resolve().parent.parts[-depth:]
     return "/".join([*(f for f in folders if f != "/"), run.name])
 
@@ -359,10 +385,16 @@ def _recipe(name: str, runs: Sequence[Run], facts: Facts) -> Recipe:
 
 def in_settings(sentence: str) -> str:
     """Return a sentence of ``logs.derive`` in the words of the settings here."""
+    return sentence.mapped(_in_settings) if isinstance(sentence, Said) else _in_settings(sentence)
+
+
+def _in_settings(sentence: str) -> str:
     for its, ours in (
         ("give samples=, the answers a step", "give batch=, the questions a step, and groups=, the answers a question"),
         ("give parameters=, the number N of the policy's parameters", "give sizes=, in 1e9 parameters"),
-        ("fill=True lets", "fill=true lets"),
+        ("fill=True", "fill=true"),
+        ("请给出 samples=（每步回答数）", "请给出 batch=（每步题数）和 groups=（每题回答数）"),
+        ("请给出 parameters=（策略的参数量 N）", "请给出 sizes=（以 1e9 参数为单位）"),
     ):
         sentence = sentence.replace(its, ours)
-    return sentence.rstrip(".")
+    return sentence.rstrip(".。")

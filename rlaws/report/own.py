@@ -15,6 +15,7 @@ from rlaws.report.drawing import rival_looks, spread
 from rlaws.report.own_words import ORIGINS, OWN
 from rlaws.report.style import EXTRAPOLATED, LAW, RANGE
 from rlaws.report.words import LANGUAGES, Text
+from rlaws.sentences import english, text_of
 
 Fit = Mapping[str, Any]
 MOST_DRAWN = 24  # figures of one fit
@@ -23,6 +24,8 @@ MOST_RUNS = 40  # runs whose keys are listed
 MOST_OPTIONS = 9  # rows of the advice
 NAIVE = ("last_value", "straight_line")
 LEAST_WEIGHT = 0.005
+MOST_DRAWN_MODELS = 12  # models in the figure of pass@k
+MOST_KS = 6  # columns of the table of pass@k, of each model
 
 
 def say(key: str, **values: object) -> dict[str, str]:
@@ -50,8 +53,9 @@ def _section(studio: Any, fit: Fit, name: str) -> dict[str, Any]:
         "runs": [_run(run) for run in fit["runs"][:MOST_RUNS]],
         "judged": len(fit["verdicts"]),
         "not_judged": fit["not_judged"],
-        "chosen": _chosen(fit),
-        "axis": say("axis", name=fit["axis"]["name"], origin=ORIGINS[fit["axis"]["origin"]], rule=fit["axis"]["rule"]),
+        "answers": _answers(studio, fit, name),
+        "chosen": _chosen(fit) if fit["axis"] else "",
+        "axis": _axis(fit["axis"]) if fit["axis"] else "",
         "forecasts": [
             _forecast(studio, f, p, looks, f"{name}-f{i}", shared)
             for i, (f, p) in enumerate(zip(drawn, panels, strict=True))
@@ -66,6 +70,66 @@ def _section(studio: Any, fit: Fit, name: str) -> dict[str, Any]:
         "facts": _facts(fit),
         "mapping": (fit.get("mapping") or {}).get("mapping") or "",
     }
+
+
+def _axis(axis: Mapping[str, Any]) -> Text:
+    return say("axis", name=axis["name"], origin=ORIGINS[axis["origin"]], rule=axis["rule"])
+
+
+# ------------------------------------------------------------------------------------------------ answers
+def _answers(studio: Any, fit: Fit, name: str) -> dict[str, Any] | None:
+    """Return the table and the figure of pass@k; None without answers per problem."""
+    tables = fit.get("counts") or ()
+    left_out = list(fit.get("counts_left_out") or ())
+    if not tables:
+        return {"rows": [], "left_out": left_out} if left_out else None
+    ks = sorted({k for table in tables for k in shown_ks(table["k"])})
+    panel = answers_panel(tables[:MOST_DRAWN_MODELS])
+    drawn = len(set(panel["points"]["x"])) > 1
+    return {
+        "ks": ks,
+        "rows": [_answers_row(table, ks) for table in tables],
+        "svg": studio.svg(figures.tile(panel, {}, 6.4, 3.6), f"{name}-pass") if drawn else "",
+        "notes": [(table["name"], [*table["notes"], *({"en": w} for w in table["warnings"])]) for table in tables],
+        "left_out": left_out,
+        "more": max(len(tables) - MOST_DRAWN_MODELS, 0),
+    }
+
+
+def shown_ks(ks: Sequence[int]) -> list[int]:
+    """Return 1, the largest k, and up to four between them."""
+    return [ks[i] for i in spread(len(ks), MOST_KS)]
+
+
+def _answers_row(table: Mapping[str, Any], ks: Sequence[int]) -> dict[str, Any]:
+    at = {k: i for i, k in enumerate(table["k"])}
+    fewest, most = table["fewest"], table["most"]
+    return {
+        "name": table["name"],
+        "step": "–" if table["step"] is None else words.number(table["step"], 7),
+        "problems": table["problems"],
+        "answers": str(fewest) if fewest == most else f"{fewest}–{most}",
+        "cells": [_pass(table, at[k]) if k in at else "–" for k in ks],
+    }
+
+
+def _pass(table: Mapping[str, Any], i: int) -> str:
+    low, high = table["low"][i], table["high"][i]
+    band = "" if low is None else f" {words.interval((low, high))}"
+    return f"{words.number(table['pass'][i])}{band}"
+
+
+def answers_panel(tables: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return pass@k of every model in the form of a stored panel, which ``drawing.draw`` draws."""
+    rows = [(k, *(t[n][i] for n in ("pass", "low", "high")), t["name"]) for t in tables for i, k in enumerate(t["k"])]
+    names = ("x", "y", "low", "high", "group")
+    points = {n: [row[j] for row in rows] for j, n in enumerate(names)}
+    if len(tables) == 1:
+        points["group"] = [""] * len(rows)
+    return {
+        "x": "k", "x_unit": "samples", "response": "pass@k", "unit": "1", "x_scale": "log", "y_scale": "linear",
+        "points": points, "raw": None, "held": None, "curves": [], "show_x": [], "show_y": [0.0],
+    }  # fmt: skip
 
 
 # ------------------------------------------------------------------------------------------------ what was read
@@ -143,7 +207,7 @@ def panel(f: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _forecast(
-    studio: Any, f: Mapping[str, Any], drawn: Mapping[str, Any], looks: figures.Looks, name: str, shared: Sequence[str]
+    studio: Any, f: Mapping[str, Any], drawn: Mapping[str, Any], looks: figures.Looks, name: str, shared: Sequence[Text]
 ) -> dict[str, Any]:
     figure = figures.tile(drawn, looks, 5.6, 3.3) if drawn["points"]["x"] else None
     return {
@@ -153,8 +217,8 @@ def _forecast(
         "svg": studio.svg(figure, name) if figure is not None else "",
         "at_end": _at_end(f),
         "refusal": f.get("refusal"),
-        "bends": [b["sentence"] for b in f["bends"]],
-        "diagnoses": [f"{d['name']}: {d['evidence']}" for d in f["diagnoses"]],
+        "bends": [s for s in (b["sentence"] for b in f["bends"]) if english(s) not in english(f.get("refusal") or "")],
+        "diagnoses": [say("diagnosis", name=d.get("title") or d["name"], text=d["evidence"]) for d in f["diagnoses"]],
         "target": _target(f),
         "advice": _advice(f),
         "options": _options(f),
@@ -166,11 +230,11 @@ def _forecast(
     }
 
 
-def _notes(f: Mapping[str, Any]) -> list[str]:
+def _notes(f: Mapping[str, Any]) -> list[Text]:
     return [*f["notes"], *(f.get("forecast_notes") or ())]
 
 
-def _shared(forecasts: Sequence[Mapping[str, Any]]) -> list[str]:
+def _shared(forecasts: Sequence[Mapping[str, Any]]) -> list[Text]:
     """Return the notes that all forecasts have, which are shown once."""
     if len(forecasts) < 2:
         return []
@@ -197,7 +261,7 @@ def _target(f: Mapping[str, Any]) -> Text | None:
     if not found:
         return None
     if found.get("refusal"):
-        return {"en": str(found["refusal"])}
+        return text_of(found["refusal"])
     median = next((q["x"] for q in found["quantiles"] if q["share"] == 0.5), None)
     at = OWN["never"] if median is None else _x(f, median)
     return say("target_words", chance=f"{found['chance']:.2f}", response=f["response"],
@@ -210,7 +274,7 @@ def _advice(f: Mapping[str, Any]) -> Text | None:
         return None
     if found["stop"] is None:
         return OWN["open"]
-    tail = OWN["equal"] if found["sentence"].endswith("as good as equal.") else {}
+    tail = OWN["equal"] if english(found["sentence"]).endswith("as good as equal.") else {}
     go_on = OWN["go_on_plain"] if found["best"] is None else say("go_on", x=_x(f, found["best"]))
     chosen = OWN["stop"] if found["stop"] else go_on
     return {n: " ".join(filter(None, (chosen[n], tail.get(n)))) for n in LANGUAGES}
@@ -311,7 +375,7 @@ def scores(forecasts: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 def _family(f: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a fit over sizes found: parameters by size, the law of size that describes each, what it predicts."""
     if f.get("refusal"):
-        return {"response": f["response"], "sentences": [{"en": f["refusal"]}], "heads": [], "rows": []}
+        return {"response": f["response"], "sentences": [text_of(f["refusal"])], "heads": [], "rows": []}
     names = list(f["params"])
     rows = [
         [f"{words.number(size, 4)} × 1e9", *(_plus_minus(f["params"][n], i) for n in names)]

@@ -13,6 +13,10 @@ _ROWS: dict[str, tuple[str, str]] = {
         "你自己的训练日志：如何被识别，以及对其走势的预测。预测是多个律的混合，权重取决于各律由早期点预测后期点的表现；"
         "区间只在训练配方不变时成立。",
     ),
+    "answers_about": (
+        "Answers per problem of your own, with how often a right one is among k. Nothing is forecast from them.",
+        "你自己的逐题作答，以及 k 个回答中出现正确回答的频率。不由此作预测。",
+    ),
     "claims_judged": (
         "Claims that were judged on these logs stand in the table of verdicts below, rung logs, studies own/…",
         "用这些日志判定的论断见下方结论表中 logs 一级的 own/… 研究。",
@@ -53,6 +57,19 @@ _ROWS: dict[str, tuple[str, str]] = {
         "未指定响应变量时：{rule}其他可选：{others}。",
     ),
     "none": ("none", "无"),
+    "diagnosis": ("{name}: {text}", "{name}：{text}"),
+    "answers": ("Answers per problem", "逐题作答"),
+    "answers_caption": (
+        "Mean over problems of the unbiased estimate of pass@k; in brackets the {level} interval of resampled "
+        "problems.",
+        "各题 pass@k 无偏估计的均值；方括号内为对题目重采样得到的 {level} 区间。",
+    ),
+    "answers_more": ("{n} more models are in the table only.", "另有 {n} 个模型仅列于表中。"),
+    "answers_left_out": ("Answers that were left out: {reason}", "未采用的作答：{reason}"),
+    "model": ("model", "模型"),
+    "step": ("step", "步"),
+    "problems": ("problems", "题数"),
+    "answers_each": ("answers each", "每题回答数"),
     "axis": ("Axis {name}, {origin}: {rule}", "横轴 {name}，{origin}：{rule}"),
     "at_end": (
         "At {x}: {y}; {level} band of the mean [{low}, {high}], of {points} [{new_low}, {new_high}].",

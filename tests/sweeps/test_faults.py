@@ -12,6 +12,7 @@ from tests.cli import files
 
 KINDS = ["fine", "raise", "hang", "stuck", "die", "memory", "undefined"]
 SLOW = ["probe.seconds=0.3", "engine.workers=2"]
+SLOWER = ["probe.seconds=2", "engine.workers=2"]  # so long that another command starts meanwhile on a busy machine
 
 
 def alive(pid):
@@ -75,7 +76,7 @@ def test_cells_that_go_wrong_are_recorded_and_tried_again_alone(sweep):
 
 
 def test_kill_9_of_the_driver_loses_only_cells_in_flight(sweep, unbroken):
-    driver = sweep.start(*SLOW)
+    driver = sweep.start(*SLOWER)
     sweep.until(lambda: len(sweep.stored()) >= 2)
     running = sweep.status("--json")
     assert running["state"] == "running"
@@ -90,7 +91,7 @@ def test_kill_9_of_the_driver_loses_only_cells_in_flight(sweep, unbroken):
     stopped = sweep.status("--json")
     assert (stopped["state"], stopped["done"], stopped["left"]) == ("interrupted", len(kept), 8 - len(kept))
     assert stopped["left_s"] is None
-    ran = sweep.run(*SLOW)
+    ran = sweep.run(*SLOWER)
     assert ran.returncode == 0, ran.stderr
     assert kept.items() <= sweep.stored().items(), "a finished cell was done again"
     assert len(sweep.attempts()) - len(tried) == 8 - len(kept)
@@ -118,9 +119,9 @@ def test_kill_9_of_a_worker_costs_no_cell(sweep, unbroken):
 
 
 def test_a_second_driver_is_refused_and_the_first_not_disturbed(sweep):
-    first = sweep.start(*SLOW)
+    first = sweep.start(*SLOWER)
     sweep.until(lambda: list(sweep.folder.glob("runs/*/*/*/lock")))
-    second = sweep.run(*SLOW)
+    second = sweep.run(*SLOWER)
     assert second.returncode == 2
     assert f"in use by process {first.pid} on {os.uname().nodename}" in second.stderr
     assert "Traceback" not in second.stderr
