@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rlaws.errors import InputError
-from rlaws.forecast.bands import Forecast, forecast
+from rlaws.forecast.bands import forecast
 from rlaws.forecast.curves import FEWEST, Curve, Metric
 from rlaws.forecasts import FORECASTS
 from rlaws.resampling import Points
@@ -199,9 +199,3 @@ def _row(source: str, share: float, method: str, chosen: Sequence[Score]) -> Row
     parts = [np.array([getattr(s, n) for s in chosen]) / width for n in ("error", "crps", "interval")]
     means = [float(np.average(v, weights=points)) for v in (covered, *parts)]
     return Row(source, share, method, len({s.run for s in chosen}), int(points.sum()), *means)
-
-
-def mixture_of(found: Forecast, least: float = 0.05) -> str:
-    """Return the weights of a forecast as text, largest first, those below ``least`` left out."""
-    kept = sorted(((w, n) for n, w in found.weights.items() if w >= least), reverse=True)
-    return ", ".join(f"{n} {w:.2f}" for w, n in kept)

@@ -268,6 +268,19 @@ def step_key(keys: Iterable[str]) -> str:
     return min(possible, key=_step_rank, default="")
 
 
+def stepped(
+    source: Iterable[tuple[int, Mapping[str, Any]]], otherwise: str = ""
+) -> Iterator[tuple[int, Mapping[str, Any], str]]:
+    """Yield rows with their place and the key that is the step among the keys seen so far, or ``otherwise``."""
+    seen: dict[str, None] = {}
+    step = otherwise
+    for at, values in source:
+        if not values.keys() <= seen.keys():
+            seen.update(dict.fromkeys(values))
+            step = step_key(seen) or otherwise
+        yield at, values, step
+
+
 def _step_rank(key: str) -> tuple[int, int]:
     name = key.rpartition("/")[2].lower()
     order = ("global_step", "training_step", "step")

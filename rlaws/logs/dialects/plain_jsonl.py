@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from rlaws.logs.dialects.base import Head, Key, Record, Tell
 from rlaws.logs.dialects.plain_table import SCHEMA
-from rlaws.logs.readers import flat, json_lines, number, parsed, step_key
+from rlaws.logs.readers import flat, json_lines, number, parsed, stepped
 
 
 class PlainJsonl:
@@ -30,13 +30,8 @@ class PlainJsonl:
 
     def records(self, path: Path, tell: Tell, warn: Callable[[str], None]) -> Iterator[Record]:
         """Yield a record a line, its step from the key that is named as one."""
-        names: dict[str, None] = {}
-        step = ""
-        for at, row in json_lines(path, tell, warn):
-            values = flat(row)
-            if not values.keys() <= names.keys():
-                names.update(dict.fromkeys(values))
-                step = step_key(names)
+        rows = ((at, flat(row)) for at, row in json_lines(path, tell, warn))
+        for at, values, step in stepped(rows):
             yield Record(number(values.get(step)), values, at)
 
 

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from rlaws.logs.canonical import FIELDS, LABELS
 from rlaws.logs.dialects.base import Head, Key, Record, Tell
-from rlaws.logs.readers import STEP, first_row, number, step_key, table
+from rlaws.logs.readers import STEP, first_row, number, stepped, table
 
 _LABELS = ",".join(rf"(?:{label}=(?P<{label}>[^\],=]+))?" for label in LABELS).replace(",(", ",?(")
 SCHEMA = (
@@ -34,12 +34,7 @@ class PlainTable:
 
     def records(self, path: Path, tell: Tell, warn: Callable[[str], None]) -> Iterator[Record]:
         """Yield a record a row, its step from the column that is named as one."""
-        names: dict[str, None] = {}
-        step = ""
-        for at, cells in table(path, tell, warn):
-            if not cells.keys() <= names.keys():
-                names.update(dict.fromkeys(cells))
-                step = step_key(names)
+        for at, cells, step in stepped(table(path, tell, warn)):
             yield Record(number(cells.get(step, "")), cells, at)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from rlaws.logs.dialects.base import Head, Key, Record, Tell
-from rlaws.logs.readers import STEP, header_of, number, step_key, table
+from rlaws.logs.readers import STEP, header_of, number, stepped, table
 
 _OWN = ("_step", "_runtime", "_timestamp")
 
@@ -34,12 +34,8 @@ class WandbHistory:
 
     def records(self, path: Path, tell: Tell, warn: Callable[[str], None]) -> Iterator[Record]:
         """Yield a record a row; its step is a *global_step if there is one, W&B's _step only where nothing else is."""
-        names: dict[str, None] = {}
         step = ""
-        for at, cells in table(path, tell, warn):
-            if not cells.keys() <= names.keys():
-                names.update(dict.fromkeys(cells))
-                step = step_key(names) or "_step"
+        for at, cells, step in stepped(table(path, tell, warn), otherwise="_step"):
             yield Record(number(cells.get(step, "")), cells, at)
         if step == "_step":
             warn("There is no training step beside W&B's _step, which counts calls of its log function; it is used.")
