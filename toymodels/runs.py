@@ -189,19 +189,20 @@ class ToyRuns(Settings):
 
     Attributes:
         sizes: Rungs of the ladder.
-        seeds: Independent runs of each rung.
+        seeds: Independent runs of each rung at scale 1; their number grows as scale^(1/4), by the seeds that follow.
         recipe: Recipe of the bases.
-        updates: RL updates.
+        updates: RL updates at scale 1; they grow as scale^(3/4), so that the work grows as the scale.
         evaluations: Evaluations, evenly spaced in log updates.
         groups: Answers per prompt, a run for each; empty for ``group`` alone.
         reuses: How often each training problem is used, a run for each, at the same total.
         layout: "curves": a row an evaluation, the base left out. "gains": a row a run and set of held-out problems,
             before and after. "converged": a row a run, pass@1 at the end.
+        scale: Of the budget.
     """
 
     UNITS: ClassVar[Mapping[str, str]] = {
         **Settings.UNITS, "sizes": "parameters", "seeds": "1", "recipe": "name", "updates": "updates",
-        "evaluations": "evaluations", "groups": "answers per prompt", "reuses": "1", "layout": "name",
+        "evaluations": "evaluations", "groups": "answers per prompt", "reuses": "1", "layout": "name", "scale": "1",
     }  # fmt: skip
     sizes: tuple[int, ...] = (4_000, 7_000, 15_000, 26_000, 58_000)
     seeds: tuple[int, ...] = (0, 1, 2)
@@ -211,8 +212,11 @@ class ToyRuns(Settings):
     groups: tuple[int, ...] = ()
     reuses: tuple[int, ...] = (1,)
     layout: str = "curves"
+    scale: float = 1.0
 
     def __post_init__(self) -> None:
+        if not 0 < self.scale < np.inf:
+            raise InputError(f"scale = {self.scale}; give a positive number, 1 for the quick budget.")
         if self.layout not in LAYOUTS:
             raise InputError(f"layout = '{self.layout}' is not known.{suggest(self.layout, LAYOUTS)}")
         if not (self.sizes and self.seeds and self.reuses) or min(*self.reuses, self.updates) < 1:
@@ -225,13 +229,20 @@ class ToyRuns(Settings):
 
     def plans(self) -> list[Plan]:
         """Return the runs, in the order of the table."""
+        updates = max(1, round(self.updates * self.scale**0.75))
         return [
-            Plan(size, seed, self.recipe, {**self.rl(), "group": group}, self.updates, self.evaluations, reuse)
+            Plan(size, seed, self.recipe, {**self.rl(), "group": group}, updates, self.evaluations, reuse)
             for size in self.sizes
             for group in self.groups or (self.group,)
             for reuse in self.reuses
-            for seed in self.seeds
+            for seed in self.independent()
         ]
+
+    def independent(self) -> tuple[int, ...]:
+        """Return the seeds of the budget: of those given the first ones, or all and those that follow the largest."""
+        wanted = max(1, round(len(self.seeds) * self.scale**0.25))
+        more = range(max(self.seeds) + 1, max(self.seeds) + 1 + max(0, wanted - len(self.seeds)))
+        return (*self.seeds[:wanted], *more)
 
     def table(self) -> Table:
         """Return the columns; what is not in the cache is trained.

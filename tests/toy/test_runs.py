@@ -46,6 +46,17 @@ def test_a_run_is_the_same_to_the_bit_when_trained_anew():
     assert all(np.array_equal(cached[k], anew[k], equal_nan=cached[k].dtype.kind == "f") for k in cached)
 
 
+def test_work_grows_as_the_scale_of_the_budget():
+    one, full, less = (table_of(scale=scale) for scale in (1.0, 16.0, 1 / 16))
+    assert [p.base_seed for p in one.plans()] == [0, 1, 2]
+    assert [p.base_seed for p in full.plans()] == [0, 1, 2, 3, 4, 5]
+    assert [p.base_seed for p in less.plans()] == [0, 1]
+    assert {p.updates for p in full.plans()} == {6 * 8}
+    assert table_of(seeds=(4, 7), scale=16.0).independent() == (4, 7, 8, 9)
+    with pytest.raises(InputError, match="positive"):
+        table_of(scale=0.0)
+
+
 def test_training_problems_are_not_held_out():
     recipe = ladder.RECIPES["tiny"]
     exams = Exams.of(recipe)
