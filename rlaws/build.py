@@ -10,7 +10,11 @@ from typing import Any
 from rlaws.errors import InputError, suggest
 
 ALLOWED = ("rlaws", "sim", "toymodels", "llm_bridge")
-EXTRAS = {"torch": "toy", "pyarrow": "logs", "ray": "ray", "submitit": "slurm"}
+EXTRAS = {
+    "torch": "toy", "pyarrow": "logs", "ray": "ray", "submitit": "slurm", "vllm": "vllm",
+    **dict.fromkeys(("transformers", "tokenizers", "safetensors", "accelerate", "peft", "trl", "datasets"), "llm"),
+    **dict.fromkeys(("openai", "reasoning_gym", "math_verify"), "llm"),
+}  # fmt: skip
 """Package -> the extra of this distribution that brings it."""
 
 

@@ -8,6 +8,7 @@ import time
 import numpy as np
 import pytest
 
+from rlaws import cache as shared
 from rlaws.errors import InputError
 from rlaws.lock import Holder
 from toymodels import cache, ladder
@@ -118,9 +119,9 @@ def test_a_folder_that_cannot_be_made_is_told(place, monkeypatch):
 
 
 def test_the_source_counts_what_a_module_imports():
-    assert cache.source("toymodels.ladder") == cache.source("toymodels.ladder")
-    assert cache.source("toymodels.ladder") != cache.source("toymodels.settings")
-    names = cache._imports(b"from toymodels import ladder\nimport rlaws.store\nfrom torch import nn\n")
+    assert shared.source("toymodels.ladder") == shared.source("toymodels.ladder")
+    assert shared.source("toymodels.ladder") != shared.source("toymodels.settings")
+    names = shared._imports(b"from toymodels import ladder\nimport rlaws.store\nfrom torch import nn\n")
     assert set(names) == {"toymodels", "toymodels.ladder", "rlaws.store"}
 
 
@@ -131,3 +132,56 @@ def test_a_base_trained_anew_has_the_bits_of_the_cached_one():
     assert cached.keys() == anew.keys()
     assert all(np.array_equal(cached[k], anew[k]) for k in cached)
     assert not np.array_equal(cached["embedding"], ladder.to_arrays(ladder.base(4_000, 4, "tiny"))["embedding"])
+
+
+# ---- folders: models as directories
+def fill(log, folder):
+    log.append("made")
+    (folder / "weights.bin").write_bytes(b"\0" * 100)
+    (folder / "sub").mkdir()
+    (folder / "sub" / "config.json").write_text("{}")
+
+
+def ask_folder(log, **settings):
+    from functools import partial
+
+    return shared.cached_folder("models", "tiny", settings, partial(fill, log), ("numpy",))
+
+
+def test_a_folder_is_made_once(place):
+    log = []
+    first, second = ask_folder(log, size=1), ask_folder(log, size=1)
+    assert first == second
+    assert log == ["made"]
+    assert (first / "sub" / "config.json").read_text() == "{}"
+    assert ask_folder(log, size=2) != first
+
+
+@pytest.mark.parametrize("harm", ["changed", "lost", "added", "killed"])
+def test_a_damaged_folder_is_made_anew(place, harm):
+    log = []
+    folder = ask_folder(log)
+    if harm == "changed":
+        (folder / "weights.bin").write_bytes(b"\1" * 100)
+    elif harm == "lost":
+        (folder / "sub" / "config.json").unlink()
+    elif harm == "added":
+        (folder / "more.txt").write_text("x")
+    else:  # between the files and their seal, and in the midst of the files
+        (folder.parent / "sealed.txt").unlink()
+        (folder.parent / "being-made").mkdir()
+    assert ask_folder(log) == folder
+    assert len(log) == 2
+    assert sorted(p.name for p in folder.rglob("*") if p.is_file()) == ["config.json", "weights.bin"]
+    assert not (folder.parent / "being-made").exists()
+
+
+def test_a_folder_that_fails_leaves_nothing_to_read(place):
+    def broken(folder):
+        (folder / "weights.bin").write_bytes(b"")
+        raise RuntimeError("out of data")
+
+    with pytest.raises(RuntimeError):
+        shared.cached_folder("models", "broken", {}, broken)
+    with pytest.raises(RuntimeError):
+        shared.cached_folder("models", "broken", {}, broken)
