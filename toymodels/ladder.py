@@ -65,12 +65,14 @@ SIZES: Mapping[int, Shape] = {
 """Nominal number of parameters (within 3 % of the exact one) -> shape. The last three want a GPU."""
 
 
-def config_of(size: int, device: str = "cpu", experts: int = 0, top_k: int = 0) -> Config:
+def config_of(size: int, device: str = "cpu", experts: int = 0, top_k: int = 0, compile: str = "") -> Config:
     """Return the sizes of a rung, with a mixture of experts in each block if any are given.
 
     Raises:
-        InputError: If the ladder has no such rung.
+        InputError: If the ladder has no such rung, or torch no such device.
     """
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise InputError(f"device = {device}: torch sees no GPU on this machine; give device=cpu.")
     if size not in SIZES:
         raise InputError(f"size = {size} is no rung of the ladder; there are {', '.join(map(str, SIZES))} parameters.")
     return Config(
@@ -83,6 +85,7 @@ def config_of(size: int, device: str = "cpu", experts: int = 0, top_k: int = 0) 
         experts=experts,
         top_k=top_k,
         device=device,
+        compile=compile,
     )
 
 
@@ -215,20 +218,32 @@ def from_arrays(config: Config, weights: Mapping[str, NDArray[Any]]) -> Decoder:
     return model
 
 
-def base(size: int, seed: int = 0, recipe: str = "standard") -> Decoder:
+def base(
+    size: int,
+    seed: int = 0,
+    recipe: str = "standard",
+    *,
+    device: str = "cpu",
+    compile: str = "",
+    precision: str = "float32",
+) -> Decoder:
     """Return a pre-trained base, from the cache or trained now.
 
     Args:
         size: A rung of ``SIZES``.
         seed: Which of the independent bases of this rung; initial weights and data differ.
         recipe: A name of ``RECIPES``.
+        device: Where it lives and is trained; bits differ between devices, so each has its own base.
+        compile: Backend of torch.compile; empty: none.
+        precision: Of the training passes.
     """
-    config, chosen = config_of(size), recipe_of(recipe)
+    config, chosen = config_of(size, device, compile=compile), recipe_of(recipe)
     settings = {"config": asdict(config), "recipe": asdict(chosen), "seed": seed, "rate": PRETRAINING_RATE}
-    return from_arrays(config, cached("base", settings, partial(pretrain, config, chosen, seed)))
+    settings |= {"precision": precision}
+    return from_arrays(config, cached("base", settings, partial(pretrain, config, chosen, seed, precision)))
 
 
-def pretrain(config: Config, recipe: Recipe, seed: int) -> Weights:
+def pretrain(config: Config, recipe: Recipe, seed: int, precision: str = "float32") -> Weights:
     """Train a base and return its weights."""
     stream = seed_sequence(seed, "toy base")
     weights, data, teacher, order = stream.spawn(4)
@@ -237,7 +252,7 @@ def pretrain(config: Config, recipe: Recipe, seed: int) -> Weights:
     optimiser = Optimiser(
         lr=PRETRAINING_RATE / config.width, schedule="cosine", warmup=min(50, recipe.steps // 4), horizon=recipe.steps
     )
-    options = Training(Sft(recipe.batch), optimiser)
+    options = Training(Sft(recipe.batch), optimiser, precision)
     start = Decoder(config, seed=word(weights) % 2**63)
     for event in train(start, task, options, (recipe.steps,), order, data=shown):
         if isinstance(event, Record):

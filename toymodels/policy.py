@@ -118,8 +118,8 @@ class ToyPolicy(Settings):
     def model(self) -> Decoder:
         """Return the network: the given weights, or the base, trained if asked for; from the cache or made now."""
         if self.weights is not None:
-            return ladder.from_arrays(ladder.config_of(self.parameters), self.weights)
-        return runs.trained(self.parameters, self.base_seed, self.recipe, self.trained)
+            return ladder.from_arrays(ladder.config_of(self.parameters, self.device), self.weights)
+        return runs.trained(self, self.parameters, self.base_seed, self.recipe, self.trained)
 
     def task(self, problems: ProblemSet | None) -> Task:
         """Return the problems as tokens.
@@ -155,7 +155,7 @@ class ToyPolicy(Settings):
     def _piece(
         self, model: Decoder, task: Task, deck: Deck, rows: Ints, n: int, seed: np.random.SeedSequence
     ) -> tuple[Ints, Ints, Array, float]:
-        row = torch.from_numpy(rows)
+        row = torch.from_numpy(rows).to(deck.length.device)
         out = generate(
             model,
             deck.questions[row],
@@ -166,13 +166,13 @@ class ToyPolicy(Settings):
             stop=task.vocabulary.id("end"),
             prompt_lengths=deck.length[row],
         )
-        at = out.prompt_lengths[:, None] + torch.arange(task.response)
+        at = out.prompt_lengths[:, None] + torch.arange(task.response, device=row.device)
         lengths = out.lengths.view(-1, n).tolist()
         flops = sum(
             rollout_flops(model.config, int(q), new) for q, new in zip(deck.length[row], lengths, strict=True)
         )
-        logprob = out.sampled_logprobs.sum(dim=1).double().numpy()
-        return rows.repeat(n), out.tokens.gather(1, at).numpy(), logprob, float(flops)
+        logprob = out.sampled_logprobs.sum(dim=1).double().cpu().numpy()
+        return rows.repeat(n), out.tokens.gather(1, at).cpu().numpy(), logprob, float(flops)
 
     def sample(self, problems: ProblemSet, n: int, seed: np.random.SeedSequence) -> Rollouts:
         """Return n solutions of every problem; ``logprob`` is that under the policy at its temperature."""
@@ -268,11 +268,12 @@ class ToyPolicy(Settings):
         out, deck = [], Deck.of(task, model.embedding.device)
         for i in range(0, len(drawn.rows), PIECE):
             part = slice(i, i + PIECE)
-            laid = lay_out(deck, torch.from_numpy(drawn.rows[part]), torch.from_numpy(drawn.responses[part]))
+            pieces = (drawn.rows[part], drawn.responses[part], np.maximum(tokens[part], 0))
+            row, response, wanted = (torch.from_numpy(x).to(deck.length.device) for x in pieces)
+            laid = lay_out(deck, row, response)
             at = laid.before[:, : tokens.shape[1]]
             table = log_policy(model, hidden_at(model, laid.tokens, at), self.temperature).exp()
-            wanted = torch.from_numpy(np.maximum(tokens[part], 0))
-            out.append(table.gather(2, wanted[..., None])[..., 0].double().numpy())
+            out.append(table.gather(2, wanted[..., None])[..., 0].double().cpu().numpy())
         return np.where(tokens >= 0, np.concatenate(out), 0.0)
 
     # ---- training

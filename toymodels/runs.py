@@ -85,9 +85,9 @@ def weights_of(arrays: Arrays) -> Weights:
 
 def record(plan: Plan) -> Arrays:
     """Train and evaluate one run."""
-    base, recipe = ladder.base(plan.parameters, plan.base_seed, plan.recipe), ladder.recipe_of(plan.recipe)
+    settings, recipe = Settings(**plan.settings), ladder.recipe_of(plan.recipe)
+    base, exams = settings.base(plan.parameters, plan.base_seed, plan.recipe), Exams.of(recipe)
     stream = seed_sequence(plan.base_seed, "toy run", plan.recipe)
-    settings, exams = Settings(**plan.settings), Exams.of(recipe)
     wanted = -(-plan.updates * settings.prompts // plan.reuse)
     task = make_task(unseen(recipe.chains(2 * wanted + 64).draw(child(stream, 0)), exams.known, wanted), VALUES)
     start = exams.solve(base)
@@ -302,9 +302,10 @@ def _converged_rows(made: Arrays) -> Table:
 
 
 # -------------------------------------------------------------------------------------------------- trained bases
-def trained(parameters: int, base_seed: int, recipe: str, updates: int) -> Decoder:
-    """Return a base after so many updates of the standard run, from the cache or trained now."""
+def trained(settings: Settings, parameters: int, base_seed: int, recipe: str, updates: int) -> Decoder:
+    """Return a base after so many updates of the standard run on the device, from the cache or trained now."""
     if updates == 0:
-        return ladder.base(parameters, base_seed, recipe)
-    plan = Plan(parameters, base_seed, recipe, Settings().rl(), updates, ToyRuns().evaluations, 1)
-    return ladder.from_arrays(ladder.config_of(parameters), weights_of(run(plan)))
+        return settings.base(parameters, base_seed, recipe)
+    standard = Settings(device=settings.device, compile=settings.compile, precision=settings.precision)
+    plan = Plan(parameters, base_seed, recipe, standard.rl(), updates, ToyRuns().evaluations, 1)
+    return ladder.from_arrays(ladder.config_of(parameters, settings.device), weights_of(run(plan)))

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from rlaws.errors import InputError
 from toymodels import ladder
+from toymodels.model import Decoder
 from toymodels.options import Kl, Optimiser, PolicyGradient, Replay, Reward, Training, ValueFunction
 from toymodels.tasks import Verifier
 
@@ -58,6 +59,10 @@ class Settings:
         shrink: Factor on negative values.
         shrink_where: "reward" or "advantage".
         shuffled: Exchange the rewards between responses at random: the negative control.
+        device: Where the policy lives and is trained, as torch names it: "cpu", "cuda". Critics of their own tables and
+            reward models that guide a search stay on the CPU.
+        compile: Backend of torch.compile ("inductor"); empty: none. It pays on a GPU, not on a CPU at these sizes.
+        precision: "float32", or "bfloat16" for the training passes.
     """
 
     UNITS: ClassVar[Mapping[str, str]] = {
@@ -69,7 +74,7 @@ class Settings:
         "critic_parameters": "parameters", "critic_experts": "experts", "critic_rate": "1",
         "critic_warmup": "updates", "lam_policy": "1", "lam_value": "1", "reward": "name", "false_positive": "1",
         "false_negative": "1", "style_bonus": "1", "label_noise": "1", "negative": "reward", "shrink": "1",
-        "shrink_where": "name", "shuffled": "name",
+        "shrink_where": "name", "shuffled": "name", "device": "name", "compile": "name", "precision": "name",
     }  # fmt: skip
     advantage: str = "leave_one_out"
     objective: str = "score"
@@ -108,6 +113,9 @@ class Settings:
     shrink: float = 1.0
     shrink_where: str = "advantage"
     shuffled: bool = False
+    device: str = "cpu"
+    compile: str = ""
+    precision: str = "float32"
 
     def rl(self) -> dict[str, Any]:
         """Return the settings of RL by name: with the base they determine a run."""
@@ -124,7 +132,8 @@ class Settings:
         Raises:
             InputError: If a setting is out of range, or two contradict each other.
         """
-        lr = RATE / ladder.config_of(parameters).width if self.learning_rate is None else self.learning_rate
+        width = ladder.config_of(parameters, self.device).width
+        lr = RATE / width if self.learning_rate is None else self.learning_rate
         method = PolicyGradient(
             problems=self.prompts,
             samples=self.group,
@@ -145,7 +154,12 @@ class Settings:
             critic=self._critic(parameters),
             reward=self._reward(),
         )
-        return Training(method, Optimiser(lr=lr, grad_clip=self.grad_clip))
+        return Training(method, Optimiser(lr=lr, grad_clip=self.grad_clip), self.precision)
+
+    def base(self, parameters: int, base_seed: int, recipe: str) -> Decoder:
+        """Return a base of the ladder on the device."""
+        place = {"device": self.device, "compile": self.compile, "precision": self.precision}
+        return ladder.base(parameters, base_seed, recipe, **place)
 
     def _critic(self, parameters: int) -> ValueFunction:
         """Return the options of the critic."""

@@ -231,3 +231,23 @@ def test_without_torch_the_way_out_is_told():
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert "pip install rlaws[toy]" in ran.stderr
+
+
+# ---- where it runs
+def test_a_device_that_is_not_there_is_told():
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    with pytest.raises(InputError, match="no GPU on this machine"):
+        ToyPolicy(device="cuda")
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")  # torch looks there while it compiles
+def test_precision_and_compilation_are_settings_of_the_policy():
+    """bfloat16 passes and compiled blocks give a base of their own whose success is near that in float32."""
+    plain = ExactToyPolicy(parameters=4_000, recipe="tiny")
+    problems = ArithmeticChain(2, 5, 0.1, 64).draw(np.random.SeedSequence(3))
+    other = replace(plain, precision="bfloat16", compile="aot_eager")
+    assert other.model().config.compile == "aot_eager"
+    near = np.abs(plain.success(problems) - other.success(problems))
+    assert near.max() > 0
+    assert near.mean() < 0.1

@@ -136,9 +136,9 @@ def test_the_slope_of_a_straight_line():
 
 def test_a_trained_policy_is_the_end_of_the_standard_run():
     plan = Plan(4_000, 0, "tiny", Settings().rl(), 3, ToyRuns().evaluations, 1)
-    ended = ladder.to_arrays(runs.trained(4_000, 0, "tiny", 3))
+    ended = ladder.to_arrays(runs.trained(Settings(), 4_000, 0, "tiny", 3))
     assert all(np.array_equal(ended[k], v) for k, v in runs.weights_of(runs.run(plan)).items())
-    base = ladder.to_arrays(runs.trained(4_000, 0, "tiny", 0))
+    base = ladder.to_arrays(runs.trained(Settings(), 4_000, 0, "tiny", 0))
     assert not np.array_equal(base["embedding"], ended["embedding"])
 
 
