@@ -121,6 +121,9 @@ def _hydra_error(error: BaseException) -> RlawsError | None:
     from rlaws.catalogue import nearest_option
     from rlaws.schema import nearest_key
 
+    if isinstance(error, ValueError) and str(error).startswith("Config group override must be"):
+        group = next((a.partition("=")[0] for a in sys.argv if re.fullmatch(r"\w+=null", a)), "group")
+        return InputError(f"A group of the configuration cannot be null; leave it out with ~{group}.")
     if not isinstance(error, (HydraException, OmegaConfBaseException)):
         return None
     text = str(error).split("\nConfig search path")[0].split("\nTo append to your config")[0].strip()

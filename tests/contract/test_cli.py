@@ -38,6 +38,7 @@ from tests.cli import SMALL, rlaws, verdict
         ),
         (["run", "study=credit/snr_decay", "grid={colour: [1]}"], "Set its entries one by one"),
         (["run", "study=credit/snr_decay", "probe._target_=os.system"], "outside the allowed packages"),
+        (["run", "study=credit/snr_decay", "claim=null"], "leave it out with ~claim"),
         (["run", "-m", "study=glob(nothing/*)"], "matches nothing"),
         (["run", "suite=quik"], "Did you mean 'quick'"),
         (["report", "runs=nowhere"], "no finished run"),
