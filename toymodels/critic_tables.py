@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from math import sqrt
+from math import isnan, nan, sqrt
 from typing import Any, ClassVar
 
 import numpy as np
@@ -173,7 +173,8 @@ class CriticRuns:
     row a seed and ...
 
     * "collapse": kind of critic (shared, separate): ``level``, the lowest value that EV stays under for 20 updates
-      after having passed 0.2: a collapse at 0.05 is a level of at most 0.05.
+      after having passed 0.2: a collapse at 0.05 is a level of at most 0.05. A run that never passes it cannot
+      collapse: it has no row, and the provenance counts such runs.
     * "cause": factor (size, recipe): ``effect`` on the mean EV of the run, averaged over the other factor: large
       critic less small one; value pre-training and lambda 1 less the start from a reward model and lambda 0.95.
     * "mixture": quantity: gain of a mixture of experts over the dense critic of the same active parameters in EV with
@@ -256,13 +257,34 @@ class CriticRuns:
             plans = self.plans(seed)
             runs = {name: moved(plan) for name, plan in plans.items()}
             rows += [{"seed": seed, **row} for row in _RUN_ROWS[self.layout](self, plans, runs)]
-        return tabulated(rows)
+        return tabulated(_explained(rows))
 
     def provenance(self) -> dict[str, Any]:
         """Return what the numbers are, and the FLOPs of the runs (bases, fits and evaluations aside)."""
         plans = [plan for seed in seeds_of(self.seeds, self.scale) for plan in self.plans(seed).values()]
         cost = {"flops": float(sum(moved(plan)["flops"][-1] for plan in plans))}
-        return {"table": f"PPO runs of toy policies, recipe {self.recipe}", "origin": "trained here", "cost": cost}
+        told = {"table": f"PPO runs of toy policies, recipe {self.recipe}", "origin": "trained here", "cost": cost}
+        watched = [plan for plan in plans if self.layout == "collapse" or plan.mixture]
+        if not watched:
+            return told
+        never = sum(isnan(_level(self, moved(plan))) for plan in watched)
+        return {**told, "never_explained": f"{never} of {len(watched)} critics never passed EV = {PASSED}"}
+
+
+def _explained(rows: list[Row]) -> list[Row]:
+    """Return the rows without those of critics that never explained enough to collapse.
+
+    Raises:
+        InputError: If none is left of a kind of critic.
+    """
+    kept = [row for row in rows if not isnan(row.get("level", row.get("difference", 0.0)))]
+    kinds = [{row.get("critic", row.get("quantity")) for row in part} for part in (rows, kept)]
+    if kinds[0] != kinds[1]:
+        raise InputError(
+            f"Of {', '.join(map(str, kinds[0] - kinds[1]))} no EV ever passes {PASSED} with {COLLAPSED_FOR} updates "
+            "left, so nothing can collapse; give more fit_updates or updates."
+        )
+    return kept
 
 
 Plans = Mapping[str, Moving]
@@ -272,20 +294,16 @@ Runs = Mapping[str, Arrays]
 def level(explained: Array, window: int) -> float:
     """Return the lowest value that EV stays under throughout a window, after it has passed ``PASSED``.
 
+    NaN if it never passes, or too late for a window: nothing can then collapse.
+
     Args:
         explained: EV at evenly spaced evaluations, [E].
         window: Evaluations of a window.
-
-    Raises:
-        InputError: If it never passes, or too late for a window: nothing can then collapse.
     """
     passed = np.flatnonzero(explained > PASSED)
     after = explained[passed[0] :] if passed.size else explained[:0]
     if after.size < window:
-        raise InputError(
-            f"The critic's EV never passes {PASSED} with {window} evaluations left (highest: {explained.max():.2f}), "
-            "so it cannot collapse; give more fit_updates or updates."
-        )
+        return nan
     return float(np.lib.stride_tricks.sliding_window_view(after, window).max(axis=1).min())
 
 

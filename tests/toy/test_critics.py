@@ -17,7 +17,7 @@ from rlaws.seeding import seed_sequence
 from tests.cli import rlaws
 from tests.golden.test_configs import values
 from toymodels import ladder
-from toymodels.critic_tables import CriticFits, CriticRuns, crossing, level, seeds_of
+from toymodels.critic_tables import CriticFits, CriticRuns, _explained, crossing, level, seeds_of
 from toymodels.critics import Fit, critic_config, critic_flops, exam, explained, fitted, moved, node_values, rollouts
 from toymodels.enumeration import Solutions, enumerate_solutions
 from toymodels.ladder import SIZES
@@ -137,8 +137,16 @@ def test_a_collapse_is_a_low_window_after_a_high_point():
     assert level(ev, 4) == pytest.approx(0.1)
     assert level(np.array([0.9, 0.8, 0.9, 0.7]), 3) == pytest.approx(0.9)
     for never in (np.full(9, 0.1), np.array([0.0, 0.0, 0.5])):
-        with pytest.raises(InputError, match=r"never passes 0\.2"):
-            level(never, 3)
+        assert np.isnan(level(never, 3))
+
+
+def test_a_critic_that_never_explains_has_no_row_and_none_left_is_told():
+    rows = [{"critic": c, "level": x} for c, x in (("shared", np.nan), ("shared", -0.1), ("separate", 0.4))]
+    assert [row["level"] for row in _explained(rows)] == [-0.1, 0.4]
+    with pytest.raises(InputError, match=r"Of shared no EV ever passes 0\.2"):
+        _explained([rows[0], rows[2]])
+    with pytest.raises(InputError, match="Of level"):
+        _explained([{"quantity": "level", "difference": np.nan}, {"quantity": "flops", "difference": 1.0}])
 
 
 def test_no_collapse_where_the_policy_rests():
