@@ -51,7 +51,7 @@ class VerifierErrors:
     noises: tuple[float, ...] = (0.0, 0.2)
     chains: tuple[int, ...] = (128, 512, 2048, 8192)
     sizes: tuple[int, ...] = (15_000,)
-    seeds: int = 4
+    seeds: int = 3
     recipe: str = "standard"
     updates: int = 256
     shuffled: bool = False
