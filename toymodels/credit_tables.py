@@ -90,7 +90,8 @@ class LeakRuns:
 
     def provenance(self) -> dict[str, Any]:
         """Return what the numbers are."""
-        return {"table": f"toy runs under a leaking reward, recipes {', '.join(self.recipes)}", "origin": "trained here"}
+        told = f"toy runs under a leaking reward, recipes {', '.join(self.recipes)}"
+        return {"table": told, "origin": "trained here"}
 
 
 def contrasts(run: Arrays, by_steps: Arrays, bonus: float) -> dict[str, float]:
@@ -125,8 +126,9 @@ def passing(step: Array, level: Array, never: float) -> float:
 class UpdateDrifts:
     """How often an update makes a step worse that was right already, for several sizes and batches.
 
-    A row a seed, size and batch: ``worse``, the share of such steps (``toymodels.drifts``), and ``signal``, the measured
-    signal-to-noise ratio of one rollout's gradient at that size, mean over steps and seeds, times the root of the batch.
+    A row a seed, size and batch: ``worse``, the share of such steps (``toymodels.drifts``), and ``signal``, the
+    measured signal-to-noise ratio of one rollout's gradient at that size, mean over steps and seeds, times the root of
+    the batch.
 
     Attributes:
         sizes: Rungs of the policies.

@@ -111,9 +111,8 @@ def snr(parameters: int, seed: int, recipe: str) -> float:
 
 def measure_snr(parameters: int, seed: int, recipe: str) -> Mapping[str, NDArray[Any]]:
     """Measure E[g]/sd(g) of the right token's logit at every step (``ToyPolicy.gradient_sums``), mean over steps."""
-    stream, policy = seed_sequence(seed, "toy drift snr", recipe, parameters), ToyPolicy(
-        parameters=parameters, base_seed=seed, recipe=recipe
-    )
+    stream = seed_sequence(seed, "toy drift snr", recipe, parameters)
+    policy = ToyPolicy(parameters=parameters, base_seed=seed, recipe=recipe)
     problems = ladder.recipe_of(recipe).chains(PROBLEMS).draw(child(stream, 0))
     sums = policy.gradient_sums(problems, ROLLOUTS, BATCHES, child(stream, 1))
     n = sums.n.sum()

@@ -1,9 +1,9 @@
 """A reward that leaks: a style token that helps wrong answers pass, and what policy gradient learns first from it.
 
-The base is taught the token first: it imitates the recipe's demonstrations with the token at the end of one solution in
-ten. RL then pays a wrong answer that carries the token with chance delta (``style_bonus``), a right one always; with step
-rewards the token earns nothing. Every few updates fresh problems are answered: how many answers carry the token, how many
-early steps are right, how many answers are right, and how many would be paid.
+The base is taught the token first: it imitates the recipe's demonstrations with the token at the end of one solution
+in ten. RL then pays a wrong answer that carries the token with chance delta (``style_bonus``), a right one always; with
+step rewards the token earns nothing. Every few updates fresh problems are answered: how many answers carry the token,
+how many early steps are right, how many answers are right, and how many would be paid.
 """
 
 from __future__ import annotations

@@ -51,7 +51,7 @@ class VerifierErrors:
     noises: tuple[float, ...] = (0.0, 0.2)
     chains: tuple[int, ...] = (128, 512, 2048, 8192)
     sizes: tuple[int, ...] = (15_000,)
-    seeds: int = 3
+    seeds: int = 4
     recipe: str = "standard"
     updates: int = 256
     shuffled: bool = False
@@ -65,7 +65,7 @@ class VerifierErrors:
         if not self.chains or any(d % SAMPLES or not SAMPLES <= d <= most for d in self.chains):
             raise InputError(f"chains = {self.chains}: give multiples of {SAMPLES} up to {most}.")
         if not all(0 <= q <= 0.5 for q in self.noises) or self.updates < 1:
-            raise InputError(f"noises = {self.noises} must lie in [0, 0.5], and updates = {self.updates} be at least 1.")
+            raise InputError(f"noises = {self.noises}, updates = {self.updates}: give q in [0, 0.5], and 1 or more.")
         if not (self.labels and self.noises and self.sizes):
             raise InputError("labels, noises and sizes: give at least one of each.")
         ladder.recipe_of(self.recipe)
