@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from rlaws.errors import InputError
 from rlaws.policy import Array
 from rlaws.seeding import child, seed_sequence
 from toymodels import ladder
@@ -96,9 +97,17 @@ def worse(right: Array) -> float:
 
     Args:
         right: Probability of the right step before the first and after each update, [U + 1, ...].
+
+    Raises:
+        InputError: If no step is right already.
     """
     before, after = right[:-1], right[1:]
     already = before > RIGHT
+    if not already.any():
+        raise InputError(
+            f"No step of this base has more than {RIGHT} on its right value (most: {before.max():.2f}), so none can be "
+            "unlearned; take a larger rung or a longer recipe."
+        )
     return float((after < before)[already].mean())
 
 
