@@ -42,6 +42,11 @@ def _ratio(a: Array, b: Array) -> Array:
         return np.where(b > 0, a / np.where(b > 0, b, 1.0), np.nan)
 
 
+def _signed_ratio(a: Array, b: Array) -> Array:
+    """Return a / b of sums that may have either sign, as slopes have; NaN where b is 0."""
+    return np.where(b != 0, a / np.where(b != 0, b, 1.0), np.nan)
+
+
 def _snr(n: Array, s1: Array, s2: Array) -> Array:
     """Return mean / standard deviation of a quantity with sums n, sum g, sum g^2."""
     mean = _ratio(s1, n)
@@ -53,6 +58,7 @@ STATISTICS: dict[str, Statistic] = {
     s.name: s
     for s in (
         Statistic("mean", ("total", "weight"), _ratio),
+        Statistic("ratio", ("above", "below"), _signed_ratio),
         Statistic("share", ("total", "weight"), _ratio, bounded=True),
         Statistic("rate", ("n_hits", "n_trials"), _ratio, bounded=True),
         Statistic("failure", ("n_hits", "n_trials"), lambda h, n: 1.0 - _ratio(h, n), bounded=True),

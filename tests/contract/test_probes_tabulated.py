@@ -97,6 +97,22 @@ def test_sums_that_are_not_named_are_one():
         Tabulated("score", sums={"before": "score"})
 
 
+def test_a_ratio_of_slopes_holds_where_some_slopes_are_negative():
+    """above = 1.22 below + noise, below of either sign by run: the ratio of the sums is 1.22 within its interval."""
+    rng = np.random.default_rng(3)
+    below = 0.05 + 0.08 * rng.standard_normal(160)
+    extra = {"below": below, "above": 1.22 * below + 0.01 * rng.standard_normal(160)}
+    assert (below < 0).sum() > 20
+    table = Table(0.5, extra=extra)
+    m = Tabulated("above", statistic="ratio", sums={"below": "below"}, cluster=("seed", "size")).measure(
+        table, None, QUICK, seed(0)
+    )
+    points = to_points(m, np.random.default_rng(1), 400)
+    found = fit(law("constant"), points, {"x": "one"}, seed=1)
+    low, high = widened(found.value("c"), found.draws[:, found.index("c")], 0.999, points.clusters)
+    assert 1.0 < low < 1.22 < high < 1.4
+
+
 def test_reported_errors_are_read_from_the_table():
     m = measured(Table(0.5, {"stderr": np.full(160, 0.01)}), resample="reported", where={"seed": 3})
     assert set(m.columns["stderr"].tolist()) == {0.01}

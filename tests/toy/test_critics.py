@@ -108,12 +108,12 @@ def test_capacity_slopes_are_those_of_a_planted_plane(monkeypatch):
             return {"explained": ev, "explained_prompt": ev}
 
         monkeypatch.setattr("toymodels.critic_tables.fitted", made)
-        probe = Tabulated("per_policy", sums={"weight": "per_critic"}, regime=("states",))
+        probe = Tabulated("per_policy", statistic="ratio", sums={"below": "per_critic"}, regime=("states",))
         return probe.measure(CriticFits(), None, Budget("quick", 1.0, 100), seed_sequence(0)).columns
 
     for slope, exponent in ((0.122, 1.22), (0.0, 0.0)):
         found = planted(slope)
-        assert np.allclose(found["total"] / found["weight"], exponent)
+        assert np.allclose(found["above"] / found["below"], exponent)
         assert set(found["states"].tolist()) == {"all", "prompt"}
 
 
