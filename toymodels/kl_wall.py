@@ -78,9 +78,7 @@ def drift(policy: Decoder, base: Decoder, task: Task, found: Solutions) -> Drift
     usual = [*range(m), task.vocabulary.id("end")]
     strange = np.clip(1.0 - ours.exp()[..., usual].sum(dim=-1).numpy(), 0.0, 1.0)
     kl, odd = (
-        np.asarray(
-            sum((p * x[:, :: m ** (depth - t), t]).sum(axis=1) for t, p in enumerate(found.reached()))
-        )
+        np.asarray(sum((p * x[:, :: m ** (depth - t), t]).sum(axis=1) for t, p in enumerate(found.reached())))
         for x in (node, strange)
     )
     return Drift(kl, odd)

@@ -92,7 +92,7 @@ class Perturbed:
     recipe: str = "standard"
     trained: int = 0
     noise: float = 0.3
-    draws: int = 8
+    draws: int = 4
     scale: float = 1.0
 
     def __post_init__(self) -> None:
