@@ -1,11 +1,11 @@
-"""Imitation against RL from the same base: supervised training on right solutions, distillation, and the standard RL run.
+"""Imitation against RL from the same base: training on right solutions, distillation, and the standard RL run.
 
 "sft" imitates the right solution of each problem; "distillation" one sample of a larger model, the rung of
-``teacher`` parameters after the standard run, right or wrong. Both take the problems of the RL run in its order, as many
-an update as it, at its learning rate. So after as many updates they have seen the same problems ("problems"). They are
-judged again where their counted FLOPs, the teacher's samples included, are those of the RL run ("compute"): after more
-updates, on fresh problems, or after fewer where the teacher is much larger than the student. The training of the
-teacher itself is not charged.
+``teacher`` parameters after the standard run, right or wrong. Both take the problems of the RL run in its order, as
+many an update as it, at its learning rate. So after as many updates they have seen the same problems ("problems").
+They are judged again where their counted FLOPs, the teacher's samples included, are those of the RL run ("compute"):
+after more updates, on fresh problems, or after fewer where the teacher is much larger than the student. The training of
+the teacher itself is not charged.
 """
 
 from __future__ import annotations

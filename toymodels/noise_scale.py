@@ -1,8 +1,8 @@
-"""The critical batch of RL: the simple noise scale tr(Sigma) / |G|^2 of the policy gradient (arXiv 1812.06162, eq. 2.9).
+"""The critical batch of RL: the simple noise scale tr(Sigma)/|G|^2 of the policy gradient (arXiv 1812.06162, eq. 2.9).
 
-The gradient of a batch of P prompts is the mean over prompts of their groups' gradients, each with mean G and covariance
-Sigma. From M batches h_j of independent prompts both follow without bias (the two batch sizes of arXiv 1812.06162,
-appendix A.1, are P and M P):
+The gradient of a batch of P prompts is the mean over prompts of their groups' gradients, each with mean G and
+covariance Sigma. From M batches h_j of independent prompts both follow without bias (the two batch sizes of arXiv
+1812.06162, appendix A.1, are P and M P):
 
     |G|^2 = (M |mean h|^2 - mean |h|^2) / (M - 1),      tr Sigma = P M / (M - 1) (mean |h|^2 - |mean h|^2).
 
@@ -205,8 +205,8 @@ class NoiseScales(Settings):
     def __post_init__(self) -> None:
         if not self.sizes or self.batches < 2 or not 0 < self.level < 1 or self.most < 1:
             raise InputError(
-                f"sizes = {self.sizes}, batches = {self.batches}, level = {self.level}, most = {self.most}: give sizes, "
-                "two batches or more, a level in (0, 1) and at least 1 update."
+                f"sizes = {self.sizes}, batches = {self.batches}, level = {self.level}, most = {self.most}: give "
+                "sizes, two batches or more, a level in (0, 1) and at least 1 update."
             )
         if self.critic != "none" or self.kl > 0:
             raise InputError("The noise scale is that of rewards alone: give critic = none and kl = 0.")

@@ -1,10 +1,10 @@
 """Compute that solves half of the problems, against the steps of an answer: one base a length, modulus 3.
 
-With modulus 3 all solutions of up to 7 steps can be enumerated. The compute is exact where the search samples: best-of-n
-solves a share 1 - mean (1 - p)^n of the problems, p known, and n is where that is 1/2. Searches that draw nothing are
-walked. Two goals are told apart. "solution": every step is right; a policy right at each step with chance c does so with
-c^L. "answer": the last value is right, however it was reached; as there are only m values, guessing solves it with 1/m
-at any length, so its compute cannot grow faster than the length.
+With modulus 3 all solutions of up to 7 steps can be enumerated. The compute is exact where the search samples:
+best-of-n solves a share 1 - mean (1 - p)^n of the problems, p known, and n is where that is 1/2. Searches that draw
+nothing are walked. Two goals are told apart. "solution": every step is right; a policy right at each step with chance c
+does so with c^L. "answer": the last value is right, however it was reached; as there are only m values, guessing solves
+it with 1/m at any length, so its compute need not grow faster than the length.
 """
 
 from __future__ import annotations

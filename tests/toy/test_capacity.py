@@ -1,7 +1,7 @@
 """What decides whether RL pays on a small transformer: the KL wall, imitation, perturbed prefixes, learning rates.
 
-The base is the 4k rung of the recipe "tiny" (two steps modulo 5). Training is deterministic, so thresholds on it have no
-false alarms.
+The base is the 4k rung of the recipe "tiny" (two steps modulo 5). Training is deterministic, so thresholds on it have
+no false alarms.
 """
 
 import json
@@ -51,7 +51,7 @@ def moved():
 # ------------------------------------------------------------------------------------------------------- KL wall
 @pytest.mark.parametrize("temperature", [0.05, 0.3, 1.0, 4.0])
 def test_the_optimum_is_that_of_the_tilted_solutions(task, temperature):
-    """Tilt all solutions, those that show nothing included: E[R] - T KL is J*, the success is p*, logits move by 1/T."""
+    """All solutions, those that show nothing included: E[R] - T KL is J*, the success is p*, logits move by 1/T."""
     found = enumerate_solutions(ladder.base(4_000, 0, "tiny"), task)
     for pi, truth, p in zip(outcomes(found), found.truth, found.success(), strict=True):
         right = np.append(np.arange(pi.size - 1) % found.modulus == truth, False)
@@ -126,7 +126,7 @@ def test_a_policy_at_rest_gains_and_pays_nothing():
     assert told["net"] == pytest.approx(0.0, abs=1e-6)
     assert told["wall"] == pytest.approx(0.0, abs=1e-5)
     assert told["optimum"] > 0.05
-    assert told["odd"] < 0.02
+    assert told["odd"] < 0.05
 
 
 # --------------------------------------------------------------------------------------------------------- imitation
@@ -144,15 +144,14 @@ def test_imitation_takes_the_problems_and_the_flops_of_the_rl_run():
 
 
 def test_right_solutions_teach_and_those_of_other_problems_do_not():
-    """The negative control: imitating solutions of other problems does not raise success."""
-    flops = float(run(standard(4_000, 0, "tiny"))["cum_flops"][-1])
-    base = 1 - float(run(standard(4_000, 0, "tiny"))["test_loss"][0])
-    real, null = (
-        imitation.record(Lessons(4_000, 0, "tiny", "sft", 4_000, 48, flops / 4, wrong))["success"]
+    """The negative control: imitating solutions of other problems loses success. No FLOPs leave the base as it is."""
+    (real, base), (null, same) = (
+        imitation.record(Lessons(15_000, 0, "standard", "sft", 15_000, 32, 0.0, wrong))["success"]
         for wrong in (False, True)
     )
-    assert real[1] > base + 0.05
-    assert np.all(null < base + 0.02)
+    assert base == same
+    assert real > base + 0.1
+    assert null < base
 
 
 def test_distillation_shows_samples_of_the_teacher(task):
@@ -256,7 +255,6 @@ def test_a_study_runs_from_the_command_line_to_a_verdict(tmp_path):
     assert ran.returncode == 0, ran.stderr
     (path,) = tmp_path.rglob("verdict.json")
     found = json.loads(path.read_text())
-    assert {r["id"] for r in found["readings"]} == {
-        r["id"] for r in values("capacity/kl_wall_toy")["claim"]["readings"]
-    }
+    wanted = values("capacity/kl_wall_toy")["claim"]["readings"]
+    assert {r["id"] for r in found["readings"]} == {r["id"] for r in wanted}
     assert "supported" not in {r["outcome"] for r in found["readings"]}  # two runs are too few
