@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 import numpy as np
 from scipy.optimize import brentq
 
-from rlaws.errors import InputError
+from rlaws.errors import InputError, suggest
 from rlaws.policy import Array
 from rlaws.probes.search_failure import crossing, whole_grid
 from rlaws.search import Search
@@ -34,6 +34,8 @@ from toymodels.tasks import Task, make_task
 
 MODULUS = 3
 GOALS = ("answer", "solution")
+WALKED = ("best_of_n", "mcts", "lookahead")
+"""best_of_n, and the searches that draw nothing and keep every answer, guided by the likelihood."""
 PER_OCTAVE = 6
 """Budgets for each factor of two, where a search is walked."""
 
@@ -93,7 +95,9 @@ def walked(found: Solutions, task: Task, method: str, goal: str, most: int) -> f
         rounds = within(tree, search, Options(1.25, 4), np.random.default_rng(0), None)
         for k, (_, leaves) in enumerate(rounds):
             hit = leaf[i] in leaves if goal == "solution" else any(x % found.modulus == truth for x in leaves)
-            solved[k] += hit
+            if hit:  # and within every larger budget
+                solved[k:] += 1
+                break
     at = crossing(grid, 1.0 - solved / len(found.truth), 0.5)
     if at is None:
         raise InputError(f"'{method}' does not solve half of the problems of {depth} steps within {most} expansions.")
@@ -109,14 +113,16 @@ class ThinkTimes:
         lengths: Steps of the answers, a base for each.
         seeds: Independent bases of each length at scale 1; their number grows as the root of ``scale``.
         pretraining: Updates of pre-training.
+        temperature: Of sampling. At 1 one answer solves half of the shortest problems, and no compute below one answer
+            can be told.
         problems: Problems of each length.
-        methods: best_of_n, and searches that draw nothing (mcts, lookahead, beam), guided by the likelihood.
+        methods: Of ``WALKED``.
         most: Most expansions for one problem.
         scale: Of the budget.
     """
 
     UNITS: ClassVar[Mapping[str, str]] = {
-        "parameters": "parameters", "lengths": "steps", "seeds": "seeds", "pretraining": "updates",
+        "parameters": "parameters", "lengths": "steps", "seeds": "seeds", "pretraining": "updates", "temperature": "1",
         "problems": "problems", "methods": "name", "most": "expansions", "scale": "1",
     }  # fmt: skip
     COLUMNS: ClassVar[Mapping[str, str]] = {
@@ -126,8 +132,9 @@ class ThinkTimes:
     lengths: tuple[int, ...] = (2, 3, 4, 5, 6, 7)
     seeds: int = 3
     pretraining: int = 200
+    temperature: float = 2.0
     problems: int = 64
-    methods: tuple[str, ...] = ("best_of_n", "lookahead")
+    methods: tuple[str, ...] = ("best_of_n",)
     most: int = 4096
     scale: float = 1.0
 
@@ -137,8 +144,14 @@ class ThinkTimes:
                 f"lengths = {self.lengths}: give lengths of at least 1 of which the solutions can be enumerated, "
                 f"{MODULUS}^length <= {LARGEST}."
             )
-        if self.problems < 1 or self.most <= max(self.lengths) + 1 or not self.methods:
-            raise InputError(f"problems = {self.problems}, most = {self.most}, methods = {self.methods}: too few.")
+        for method in self.methods:
+            if method not in WALKED:
+                raise InputError(f"method = '{method}' is not possible here.{suggest(method, WALKED)}")
+        if min(self.problems, self.temperature) <= 0 or self.most <= max(self.lengths) + 1 or not self.methods:
+            raise InputError(
+                f"problems = {self.problems}, most = {self.most}, methods = {self.methods}, temperature = "
+                f"{self.temperature}: give at least one problem and method, more expansions than steps, and some heat."
+            )
         ladder.config_of(self.parameters)
 
     def recipe(self, length: int) -> Recipe:
@@ -154,7 +167,7 @@ class ThinkTimes:
         """Return the rows of a base."""
         recipe = self.recipe(length)
         task = make_task(recipe.chains(self.problems).draw(seed_sequence(0, "toy think time", length)), VALUES)
-        found = enumerate_solutions(base(self.parameters, seed, recipe), task)
+        found = enumerate_solutions(base(self.parameters, seed, recipe), task, self.temperature)
         each = float(np.exp(np.mean(np.log(chances(found, "solution"))) / length))
         own = {"seed": seed, "depth": length, "step_success": each}
         rows = []
