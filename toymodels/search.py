@@ -65,7 +65,7 @@ def search_trees(
     for i, stream in enumerate(seed.spawn(size)):
         tree = Tree([p[i] for p in found.value], [v[i] for v in guide.value], found.modulus, len(found.value))
         rng = np.random.default_rng(stream)
-        for k, (spent, leaves) in enumerate(_within(tree, search, options, rng, None if visits is None else visits[i])):
+        for k, (spent, leaves) in enumerate(within(tree, search, options, rng, None if visits is None else visits[i])):
             row = _answered(tree, search, leaves, spent, shows[i], int(found.truth[i]), rng)
             for name, value in row.items():
                 table[name][i, k] = value
@@ -95,7 +95,7 @@ def _answered(
     given: int | None = None
     hit = any(leaf >= 0 and leaf % tree.modulus == truth for leaf in leaves)
     if leaves:
-        given = _chosen(tree, search.select, leaves, truth)
+        given = chosen(tree, search.select, leaves, truth)
     elif search.select != "oracle":
         given, spent, tokens = _sampled(tree, rng), spent + tree.depth, tokens + tree.depth
     right = given is not None and given >= 0 and given % tree.modulus == truth
@@ -113,7 +113,7 @@ def _written(tree: Tree, method: str, spent: int, leaves: list[int]) -> tuple[in
     return opened, opened
 
 
-def _chosen(tree: Tree, select: str, leaves: list[int], truth: int) -> int:
+def chosen(tree: Tree, select: str, leaves: list[int], truth: int) -> int:
     """Return the answer that is given."""
     score = {leaf: 0.0 if leaf < 0 else float(tree.value[-1][leaf]) for leaf in leaves}
     if select == "oracle":
@@ -141,7 +141,7 @@ def _sampled(tree: Tree, rng: np.random.Generator) -> int:
 
 
 # -------------------------------------------------------------------------------------------------------- methods
-def _within(
+def within(
     tree: Tree, search: Search, options: Options, rng: np.random.Generator, visits: NDArray[np.int64] | None
 ) -> Iterator[tuple[int, list[int]]]:
     """Yield the expansions spent and the answers completed within each budget, in order of completion."""
