@@ -49,6 +49,13 @@ def _snr(n: Array, s1: Array, s2: Array) -> Array:
     return _ratio(mean, np.sqrt(np.maximum(var, 0.0)))
 
 
+def _snr_vector(signal: Array, square: Array, weight: Array) -> Array:
+    """Return |E g| / sqrt(tr Var g) from sums of estimates of |E g|^2 and of |g|^2; negative where the former is."""
+    mean = _ratio(signal, weight)
+    ratio = _ratio(mean, _ratio(square, weight) - mean)
+    return np.asarray(np.sign(ratio) * np.sqrt(np.abs(ratio)))
+
+
 STATISTICS: dict[str, Statistic] = {
     s.name: s
     for s in (
@@ -57,6 +64,7 @@ STATISTICS: dict[str, Statistic] = {
         Statistic("rate", ("n_hits", "n_trials"), _ratio, bounded=True),
         Statistic("failure", ("n_hits", "n_trials"), lambda h, n: 1.0 - _ratio(h, n), bounded=True),
         Statistic("snr", ("n", "s1", "s2"), _snr),
+        Statistic("snr_vector", ("signal", "square", "weight"), _snr_vector),
         Statistic(
             "gain",
             ("after", "before", "weight"),
