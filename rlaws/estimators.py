@@ -119,3 +119,18 @@ def pass_at_k(n: NDArray[np.int64], c: NDArray[np.int64], k: NDArray[np.int64]) 
         table = np.vstack([np.ones((1, k.size)), np.cumprod(steps, axis=0)])
         fail[rows] = table[c[rows]]
     return 1.0 - fail
+
+
+def centred(reward: Array, problems: int) -> Array:
+    """Return R - b of each rollout, b the mean over the others of its batch to the same problem (or over all others).
+
+    Args:
+        reward: R, [batches, rollouts]; rollout i is on problem i modulo ``problems``.
+        problems: Number of problems.
+    """
+    of = np.arange(reward.shape[1]) % problems
+    if reward.shape[1] < 2 * problems:
+        of = np.zeros_like(of)
+    size = np.bincount(of)[of]
+    total = np.stack([np.bincount(of, weights=row)[of] for row in reward])
+    return np.asarray(reward - (total - reward) / (size - 1))

@@ -107,12 +107,14 @@ class GradientSketches:
         mean: Mean of the sketched gradients over a batch's rollouts, [C, K, D].
         square: Mean of the squared length of the gradients, not sketched, [C, K].
         cost: What it took, by ledger entry.
+        unit: Unit of the distance, for example "steps" or "tokens".
     """
 
     distance: NDArray[np.int64]
     mean: Array
     square: Array
     cost: Mapping[str, Any]
+    unit: str = "steps"
 
 
 @runtime_checkable

@@ -56,7 +56,7 @@ class GradientSNRVector:
                 "square": found.square.ravel(),
                 "weight": np.ones(batches * parts),
             },
-            units={"distance": "steps", "signal": "1", "square": "1", "weight": "1"},
+            units={"distance": found.unit, "signal": "1", "square": "1", "weight": "1"},
             x=("distance",),
             statistic="snr_vector",
             response="SNR of one rollout's parameter gradient",
