@@ -303,7 +303,7 @@ def parts_of(loaded: Loaded, template: str, drawn: Batches, unit: str) -> tuple[
         ids, pieces = loaded.answer(text)
         if unit == "step":
             part = step_of(pieces, text, steps)
-            last = int(part.max(initial=-1))
+            last = max((t for t, span in enumerate(spans(text, steps)) if span), default=-1)
         else:
             part, last = np.maximum(np.arange(len(ids)) + count - len(ids) - finished, -1), count - 1
         rows.append(Row([*prompt, *ids, *end * finished], [*[-1] * len(prompt), *part.tolist(), *[last] * finished]))
