@@ -63,17 +63,26 @@ def spans(answer: str, steps: int) -> list[Span | None]:
     return out
 
 
-def model_of(settings: ModelSettings) -> Loaded:
-    """Return the model of the settings.
+def refuse_other_engines(settings: ModelSettings) -> None:
+    """Refuse an engine that does not let one look inside.
 
     Raises:
-        InputError: If the engine does not let one look inside.
+        InputError: If it is another than "hf".
     """
     if settings.backend != "hf":
         raise InputError(
             f"backend = {settings.backend} shows what a model writes and not what happens inside it: gradients and "
             "hidden states need backend=hf."
         )
+
+
+def model_of(settings: ModelSettings) -> Loaded:
+    """Return the model of the settings.
+
+    Raises:
+        InputError: If the engine does not let one look inside.
+    """
+    refuse_other_engines(settings)
     return models.load(models.resolve(settings), settings.dtype, settings.device, settings.adapter)
 
 

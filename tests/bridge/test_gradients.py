@@ -51,7 +51,7 @@ def four(tmp_path_factory):
     words = Tokenizer(kinds.WordLevel(WORDS, unk_token="0"))
     words.pre_tokenizer = pre_tokenizers.Split(Regex("Step 1: |[01]"), "isolated")
     words.decoder = decoders.Fuse()
-    fast = PreTrainedTokenizerFast(tokenizer_object=words, pad_token="<end>", eos_token="<end>", unk_token="0")
+    fast = PreTrainedTokenizerFast(tokenizer_object=words, pad_token="<end>", eos_token="<end>")
     torch.manual_seed(1)
     model = LlamaForCausalLM(
         LlamaConfig(
