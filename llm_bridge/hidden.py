@@ -84,7 +84,7 @@ class HiddenProbes(ModelSettings):
     rungs: tuple[int, ...] = (0, 1, 2)
     seeds: int = 3
     length: int = 4
-    modulus: int = 7
+    modulus: int = 5
     reset: float = 0.1
     practice: int = 192
     exam: int = 64
