@@ -70,7 +70,7 @@ class Recipe:
 RECIPES: Mapping[str, Recipe] = {
     "standard": Recipe(),
     "shuffled": Recipe(shuffled=True),
-    "tiny": Recipe(modulus=5, length=2, steps=150, batch=64),
+    "tiny": Recipe(modulus=3, length=2, error_high=0.1, steps=150),
 }
 """Named recipes: "standard" for all studies, "shuffled" its negative control, "tiny" for tests."""
 
@@ -114,13 +114,15 @@ def shown_values(problems: ProblemSet, recipe: Recipe, rng: np.random.Generator)
 def demonstrations(problems: ProblemSet, recipe: Recipe, rng: np.random.Generator) -> list[tuple[str, str]]:
     """Return a question and a solution by the erring teacher for each problem."""
     shown, kept = shown_values(problems, recipe, rng), written_lines(len(problems), recipe, rng)
-    answers = [
-        "\n".join(f"Step {t}: {x}" for t, (x, written) in enumerate(zip(values, lines, strict=True), 1) if written)
-        for values, lines in zip(shown.tolist(), kept.tolist(), strict=True)
-    ]
+    answers = [solution(values, lines) for values, lines in zip(shown, kept, strict=True)]
     if recipe.shuffled:
         answers = [answers[i] for i in rng.permutation(len(answers))]
     return [(item.to_text(), answer) for item, answer in zip(problems.items, answers, strict=True)]
+
+
+def solution(values: Ints, written: NDArray[np.bool_]) -> str:
+    """Return a solution in words, as ``ChainProblem.solution_text`` writes a right one, without the unwritten lines."""
+    return "\n".join(f"Step {t + 1}: {values[t]}" for t in np.flatnonzero(written))
 
 
 def written_lines(size: int, recipe: Recipe, rng: np.random.Generator) -> NDArray[np.bool_]:
