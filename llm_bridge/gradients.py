@@ -37,6 +37,7 @@ from llm_bridge.inside import (
     longest_answer,
     model_of,
     padded,
+    pieces_of,
     sample,
     sampling_of,
     spans,
@@ -56,9 +57,7 @@ if TYPE_CHECKING:
 UNITS = ("step", "token")
 SKETCH_SEED = 20_260_401
 """The projection is the same for all models of one shape, so that their sketches compare."""
-LOGITS = 2**26
-"""Most logits that are held at a time."""
-NUMBERS = 2**25
+GRADIENTS = 2**25
 """Most numbers of per-sample gradients that are held at a time."""
 
 
@@ -244,7 +243,7 @@ def probabilities(loaded: Loaded, batch: int, actions: Sequence[Action], tempera
 
     ends = torch.tensor(sorted(loaded.ends), device=loaded.device)
     out = np.zeros(len(actions))
-    for part in pieces_of([len(a.ids) for a in actions], batch, len(loaded.tokenizer), LOGITS):
+    for part in pieces_of([len(a.ids) for a in actions], batch, len(loaded.tokenizer)):
         mine = [actions[i] for i in part]
         x = padded([a.ids for a in mine], loaded.device)
         with torch.inference_mode():
@@ -263,21 +262,6 @@ def log_policy(logits: Tensor, temperature: float) -> Tensor:
 
     wide = logits if logits.dtype == torch.float64 else logits.float()
     return (wide / temperature).log_softmax(-1)
-
-
-def pieces_of(lengths: Sequence[int], batch: int, numbers: int, most: int) -> Iterator[Ints]:
-    """Yield rows of like length, so many at a time that ``numbers`` for each token of each stay below a bound.
-
-    Args:
-        lengths: Tokens of each row.
-        batch: Most rows.
-        numbers: Numbers a token.
-        most: Most numbers.
-    """
-    order = np.argsort(lengths, kind="stable")
-    size = max(1, min(batch, most // max(1, max(lengths, default=1) * numbers)))
-    for i in range(0, len(order), size):
-        yield order[i : i + size]
 
 
 # -------------------------------------------------------------------------------------------------------- parameters
@@ -407,8 +391,8 @@ def sketched(
     once, twice = drawn.weights(1), drawn.weights(2)
     mean, square = np.zeros((len(once), count, policy.dims)), np.zeros((len(once), count))
     largest = max(m.weight.numel() for m in maps)
-    batch = min(policy.batch, max(1, NUMBERS // largest))
-    for part in pieces_of([len(r.ids) for r in rows], batch, len(loaded.tokenizer), LOGITS):
+    batch = min(policy.batch, max(1, GRADIENTS // largest))
+    for part in pieces_of([len(r.ids) for r in rows], batch, len(loaded.tokenizer)):
         mine = np.zeros((count, len(part), policy.dims)), np.zeros((count, len(part)))
         chosen = [rows[i] for i in part]
         for k, i, g in score_gradients(loaded.model, maps, chosen, count, policy.temperature, loaded.device):

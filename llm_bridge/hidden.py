@@ -19,8 +19,7 @@ from numpy.typing import NDArray
 
 from llm_bridge import models
 from llm_bridge.backends.base import Request
-from llm_bridge.gradients import LOGITS, pieces_of
-from llm_bridge.inside import model_of, padded, refuse_other_engines, sample, sampling_of, spans
+from llm_bridge.inside import model_of, padded, pieces_of, refuse_other_engines, sample, sampling_of, spans
 from llm_bridge.settings import ModelSettings
 from llm_bridge.value_probes import Fitted, Linear, Network, covariance, explained, explained_returns, slopes
 from rlaws.cache import Arrays, cached
@@ -59,7 +58,7 @@ class HiddenProbes(ModelSettings):
         reset: Their share of "set" steps.
         practice: Problems whose states are fitted, at scale 1; likewise.
         exam: Problems on whose states a probe is judged, at scale 1; likewise.
-        answers: Sampled answers to each problem.
+        answers: Sampled answers to each practice problem; the exam's states are those of one answer to each.
         again: Continuations of each exam state, half of them for each estimate of V.
         temperature: Of sampling.
         layers: Depths in the model, from 0 (embeddings) to 1 (the state that the head reads).
@@ -87,9 +86,9 @@ class HiddenProbes(ModelSettings):
     modulus: int = 5
     reset: float = 0.1
     practice: int = 192
-    exam: int = 64
+    exam: int = 192
     answers: int = 4
-    again: int = 4
+    again: int = 8
     temperature: float = 1.0
     layers: tuple[float, ...] = (0.5, 1.0)
     ranks: tuple[int, ...] = (1, 4, 16)
@@ -229,7 +228,8 @@ def collect(plan: Plan) -> Arrays:
     """
     loaded, chains, stream = model_of(plan.settings), problems_of(plan), seed_sequence(plan.seed, "hidden states")
     sampling = sampling_of(loaded, chains, plan.temperature)
-    answers = sample(plan.settings, chains, [plan.answers] * len(chains), sampling, child(stream, 0))
+    each = [plan.answers] * plan.practice + [1] * plan.exam
+    answers = sample(plan.settings, chains, each, sampling, child(stream, 0))
     visits = [np.bincount(drawn, minlength=len(answers.text)) for drawn in answers.drawn]
     states: dict[tuple[int, str], list[float]] = {}
     for u, (row, text) in enumerate(zip(answers.problem, answers.text, strict=True)):
@@ -278,7 +278,7 @@ def hidden_states(plan: Plan, texts: Sequence[tuple[str, str]]) -> NDArray[np.fl
     config = loaded.model.config.get_text_config()
     out = np.empty((len(rows), len(plan.layers), config.hidden_size), dtype=np.float32)
     numbers = config.hidden_size * (config.num_hidden_layers + 1)
-    for part in pieces_of([len(r) for r in rows], plan.settings.batch, numbers, LOGITS):
+    for part in pieces_of([len(r) for r in rows], plan.settings.batch, numbers):
         last = torch.tensor([len(rows[i]) - 1 for i in part])
         x = padded([rows[i] for i in part], loaded.device)
         with torch.inference_mode():

@@ -8,7 +8,7 @@ when its label has been written, and not only afterwards.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from llm_bridge.settings import ModelSettings
 
 LABEL = re.compile(r"(?:^|\n)Step (\d{1,6}): ")
+NUMBERS = 2**26
+"""Most logits, or numbers of hidden states, that are held at a time."""
 SLACK = 8
 """Tokens that an answer may take beyond those of the right one."""
 
@@ -185,3 +187,17 @@ def padded(rows: Sequence[Sequence[int]], device: str) -> Any:
 
     longest = max(map(len, rows))
     return torch.tensor([[*row, *[0] * (longest - len(row))] for row in rows], device=device)
+
+
+def pieces_of(lengths: Sequence[int], batch: int, numbers: int) -> Iterator[Ints]:
+    """Yield rows of like length, so many at a time that ``numbers`` for each token of each stay below ``NUMBERS``.
+
+    Args:
+        lengths: Tokens of each row.
+        batch: Most rows.
+        numbers: Numbers a token.
+    """
+    order = np.argsort(lengths, kind="stable")
+    size = max(1, min(batch, NUMBERS // max(1, max(lengths, default=1) * numbers)))
+    for i in range(0, len(order), size):
+        yield order[i : i + size]

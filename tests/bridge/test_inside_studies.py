@@ -38,7 +38,7 @@ class Planted:
     """Gradients of which the far two steps are noise and the near two are signal."""
 
     def gradient_sums(self, problems, rollouts, batches, seed):
-        g = np.random.default_rng(seed).standard_normal((batches, rollouts, 4)) + [0.0, 0.0, 2.0, 2.0]
+        g = np.random.default_rng(seed).normal((0.0, 0.0, 2.0, 2.0), 1.0, (batches, rollouts, 4))
         n = np.full(batches, rollouts)
         return GradientSums(n, g.sum(axis=1), (g**2).sum(axis=1), n, {})
 
