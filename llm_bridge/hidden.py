@@ -85,9 +85,9 @@ class HiddenProbes(ModelSettings):
     length: int = 4
     modulus: int = 5
     reset: float = 0.1
-    practice: int = 192
+    practice: int = 768
     exam: int = 192
-    answers: int = 4
+    answers: int = 2
     again: int = 8
     temperature: float = 1.0
     layers: tuple[float, ...] = (0.5, 1.0)

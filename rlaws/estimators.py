@@ -42,6 +42,12 @@ def _ratio(a: Array, b: Array) -> Array:
         return np.where(b > 0, a / np.where(b > 0, b, 1.0), np.nan)
 
 
+def _quotient(top: Array, bottom: Array) -> Array:
+    """Return top / bottom of any signs, NaN where the bottom is 0."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(bottom != 0, top / np.where(bottom != 0, bottom, 1.0), np.nan)
+
+
 def _snr(n: Array, s1: Array, s2: Array) -> Array:
     """Return mean / standard deviation of a quantity with sums n, sum g, sum g^2."""
     mean = _ratio(s1, n)
@@ -60,6 +66,7 @@ STATISTICS: dict[str, Statistic] = {
     s.name: s
     for s in (
         Statistic("mean", ("total", "weight"), _ratio),
+        Statistic("quotient", ("top", "bottom"), _quotient),
         Statistic("share", ("total", "weight"), _ratio, bounded=True),
         Statistic("rate", ("n_hits", "n_trials"), _ratio, bounded=True),
         Statistic("failure", ("n_hits", "n_trials"), lambda h, n: 1.0 - _ratio(h, n), bounded=True),

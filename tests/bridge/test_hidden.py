@@ -174,10 +174,10 @@ def test_capacity_slopes_are_those_of_a_planted_plane(monkeypatch, world):
                 "explained": np.tile(ev, (2, 2, 1)), "returns": np.tile(ev, (2, 2, 1))}  # fmt: skip
 
     monkeypatch.setattr(hidden, "judged", told)
-    probe = Tabulated("per_policy", sums={"weight": "per_critic"}, regime=("states", "layer"))
+    probe = Tabulated("per_policy", statistic="quotient", sums={"bottom": "per_critic"}, regime=("states", "layer"))
     policy = replace(world, layout="capacity")
     found = probe.measure(policy, None, Budget("quick", 1.0, 100), seed_sequence(0))
-    assert np.allclose(found.columns["total"] / found.columns["weight"], 1.22)
+    assert np.allclose(found.columns["top"] / found.columns["bottom"], 1.22)
     assert found.provenance["runs"] == 3
     assert {e["engine"] for e in found.provenance["engines"].values()} == {"hf"}
 

@@ -89,3 +89,8 @@ def test_too_few_batches_are_refused_and_the_protocol_is_known():
     assert isinstance(Planted((0.1,)), GradientSketcher)
     with pytest.raises(InputError, match="batches = 4"):
         GradientSNRVector(16, 4)
+
+
+def test_a_quotient_may_have_a_negative_bottom():
+    y = statistic("quotient").response(np.array([1.0, 1.0, 1.0]), np.array([2.0, -2.0, 0.0]))
+    np.testing.assert_allclose(y, [0.5, -0.5, np.nan])
