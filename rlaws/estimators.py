@@ -54,6 +54,13 @@ def _snr(n: Array, s1: Array, s2: Array) -> Array:
     return _ratio(mean, np.sqrt(np.maximum(var, 0.0)))
 
 
+def _snr_vector(signal: Array, square: Array, weight: Array) -> Array:
+    """Return |E g| / sqrt(tr Var g) from sums of estimates of |E g|^2 and of |g|^2; negative where the former is."""
+    mean = _ratio(signal, weight)
+    ratio = _ratio(mean, _ratio(square, weight) - mean)
+    return np.asarray(np.sign(ratio) * np.sqrt(np.abs(ratio)))
+
+
 STATISTICS: dict[str, Statistic] = {
     s.name: s
     for s in (
@@ -63,6 +70,7 @@ STATISTICS: dict[str, Statistic] = {
         Statistic("rate", ("n_hits", "n_trials"), _ratio, bounded=True),
         Statistic("failure", ("n_hits", "n_trials"), lambda h, n: 1.0 - _ratio(h, n), bounded=True),
         Statistic("snr", ("n", "s1", "s2"), _snr),
+        Statistic("snr_vector", ("signal", "square", "weight"), _snr_vector),
         Statistic(
             "gain",
             ("after", "before", "weight"),
@@ -117,3 +125,18 @@ def pass_at_k(n: NDArray[np.int64], c: NDArray[np.int64], k: NDArray[np.int64]) 
         table = np.vstack([np.ones((1, k.size)), np.cumprod(steps, axis=0)])
         fail[rows] = table[c[rows]]
     return 1.0 - fail
+
+
+def centred(reward: Array, problems: int) -> Array:
+    """Return R - b of each rollout, b the mean over the others of its batch to the same problem (or over all others).
+
+    Args:
+        reward: R, [batches, rollouts]; rollout i is on problem i modulo ``problems``.
+        problems: Number of problems.
+    """
+    of = np.arange(reward.shape[1]) % problems
+    if reward.shape[1] < 2 * problems:
+        of = np.zeros_like(of)
+    size = np.bincount(of)[of]
+    total = np.stack([np.bincount(of, weights=row)[of] for row in reward])
+    return np.asarray(reward - (total - reward) / (size - 1))

@@ -33,6 +33,7 @@ class Capability(Enum):
     BRANCH = "branch"
     TRAIN = "train"
     GRADIENT = "gradient_sums"
+    SKETCH = "gradient_sketches"
     STATES = "state_counts"
     TABLE = "table"
     TEMPERATURE = "at_temperature"
@@ -92,6 +93,38 @@ class GradientSampler(Protocol):
         self, problems: ProblemSet, rollouts: int, batches: int, seed: np.random.SeedSequence
     ) -> GradientSums:
         """Return the sums over ``batches`` independent batches of ``rollouts`` rollouts each."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class GradientSketches:
+    """Sketched score-function gradients of K parts of an answer, by independent batches of rollouts.
+
+    A sketch is a fixed random projection to D numbers that keeps inner products in expectation.
+
+    Attributes:
+        distance: Distance of each part to the reward, [K], at least 1.
+        mean: Mean of the sketched gradients over a batch's rollouts, [C, K, D].
+        square: Mean of the squared length of the gradients, not sketched, [C, K].
+        cost: What it took, by ledger entry.
+        unit: Unit of the distance, for example "steps" or "tokens".
+    """
+
+    distance: NDArray[np.int64]
+    mean: Array
+    square: Array
+    cost: Mapping[str, Any]
+    unit: str = "steps"
+
+
+@runtime_checkable
+class GradientSketcher(Protocol):
+    """Gives gradients by its own parameters, sketched."""
+
+    def gradient_sketches(
+        self, problems: ProblemSet, rollouts: int, batches: int, seed: np.random.SeedSequence
+    ) -> GradientSketches:
+        """Return the means over ``batches`` independent batches of ``rollouts`` rollouts each."""
         ...
 
 

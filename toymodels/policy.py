@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from rlaws.errors import InputError
+from rlaws.estimators import centred
 from rlaws.policy import Array, Checkpoint, Counts, GradientSums
 from rlaws.problems import ProblemSet
 from rlaws.rollouts import Rollouts
@@ -308,21 +309,6 @@ def right_values(tables: Tables, rows: Ints, shown: Ints) -> Ints:
     usable = ((left >= 0) & (right >= 0)) | (tables.kind[rows] == OPERATIONS.index("set"))
     value = apply(tables.kind[rows], left, right, tables.amount[rows], modulus)
     return np.where(usable & (np.arange(shown.shape[1]) < tables.steps[rows, None]), value, -1)
-
-
-def centred(reward: Array, problems: int) -> Array:
-    """Return R - b of each rollout, b the mean over the others of its batch to the same problem (or over all others).
-
-    Args:
-        reward: R, [batches, rollouts]; rollout i is on problem i modulo ``problems``.
-        problems: Number of problems.
-    """
-    of = np.arange(reward.shape[1]) % problems
-    if reward.shape[1] < 2 * problems:
-        of = np.zeros_like(of)
-    size = np.bincount(of)[of]
-    total = np.stack([np.bincount(of, weights=row)[of] for row in reward])
-    return np.asarray(reward - (total - reward) / (size - 1))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
