@@ -177,7 +177,7 @@ def test_capacity_slopes_are_those_of_a_planted_plane(monkeypatch, world):
     probe = Tabulated("per_policy", statistic="ratio", sums={"below": "per_critic"}, regime=("states", "layer"))
     policy = replace(world, layout="capacity")
     found = probe.measure(policy, None, Budget("quick", 1.0, 100), seed_sequence(0))
-    assert np.allclose(found.columns["top"] / found.columns["bottom"], 1.22)
+    assert np.allclose(found.columns["above"] / found.columns["below"], 1.22)
     assert found.provenance["runs"] == 3
     assert {e["engine"] for e in found.provenance["engines"].values()} == {"hf"}
 
