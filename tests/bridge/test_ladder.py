@@ -17,6 +17,8 @@ from llm_bridge.corpus import RECIPES, Recipe, demonstrations, error_rates, reci
 from llm_bridge.ladder_table import Exam, LadderTable
 from llm_bridge.pretraining import Machine, Shape
 from rlaws.errors import InputError, RlawsError
+from rlaws.probes.base import Budget
+from rlaws.probes.tabulated import Tabulated
 from rlaws.problems import ArithmeticChain, ChainProblem, grade, read_text
 from rlaws.seeding import seed_sequence
 
@@ -211,6 +213,19 @@ def test_answers_that_do_not_depend_on_the_problem_know_nothing():
     assert found["pass_at_1"] == pytest.approx(np.full(200, 1 / 3))
     assert found["own_problem"] == pytest.approx(np.zeros(200))
     assert found["variance"] == pytest.approx(np.zeros(200))
+
+
+def test_the_table_is_a_measurement_of_every_base(base):
+    table = LadderTable(rungs=("0.1M",), seeds=(0,), recipe="tiny", held_out=20, samples=2, device="cpu")
+    probe = Tabulated(
+        value="value", x=("parameters",), cluster=("independent",), regime=("quantity", "base"), runs="independent"
+    )
+    measured = probe.measure(table, None, Budget("quick", 1.0, 100), seed_sequence(0, "table"))
+    columns = measured.columns
+    assert set(columns["quantity"]) == {"pass_at_1", "own_problem", "variance", "excess_loss"}
+    assert set(columns["parameters"]) == {float(ladder.parameters_of("0.1M", "tiny"))}
+    assert columns["total"][columns["base"] == "all"].size == 1
+    assert (columns["base"] == "0.1M, base 0").sum() == 3 * 20
 
 
 def test_the_variance_between_problems_is_that_of_a_known_solver():
