@@ -57,8 +57,8 @@ class LadderTable:
     rungs: tuple[str, ...] = ("0.1M", "0.3M", "1M")
     seeds: tuple[int, ...] = (0, 1, 2)
     recipe: str = "standard"
-    held_out: int = 192
-    samples: int = 16
+    held_out: int = 512
+    samples: int = 8
     device: str = "auto"
     dtype: str = "auto"
     compile: bool = False
