@@ -134,6 +134,16 @@ def _fetched(name: str, revision: str) -> Path:
         ) from error
 
 
+def in_hub_cache(settings: ModelSettings) -> Path:
+    """Return the directory of a hub model's small files in the hub's cache, without a network; it may not exist."""
+    from huggingface_hub import try_to_load_from_cache
+
+    if not HUB_ID.fullmatch(settings.model):
+        return Path(settings.model)
+    found = try_to_load_from_cache(settings.model, "tokenizer.json", revision=settings.revision or None)
+    return Path(found).parent if isinstance(found, str) else Path(settings.model)
+
+
 def names(settings: ModelSettings) -> dict[str, Any]:
     """Return what a model is called, by which a recording of it is found when the model itself is gone."""
     return {"model": _short(settings.model), "base_seed": settings.base_seed, "adapter": _short(settings.adapter)}
