@@ -67,7 +67,7 @@ class Server:
     def words(self) -> Loaded | None:
         """The tokenizer of the model, where it is at hand."""
         folder = _at_hand(self.settings)
-        return None if folder is None else Loaded(None, models.tokenizer(folder), "", "")
+        return None if folder is None else models.words(folder)
 
     @cached_property
     def route(self) -> str:
