@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import re
+import warnings
 from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -272,6 +273,8 @@ def _read(folder: Path, dtype: str, device: str, adapter: str, revision: str) ->
             f"The tokenizer of '{folder}' has {len(read)} tokens, its model only {known}: they do not belong together."
         )
     model = _adapted(model, adapter) if adapter else model
+    for tensor in (*model.parameters(), *model.buffers()):
+        tensor.data = tensor.data.clone()  # what was read is a view of the file, which a training may overwrite
     ends = _ends(model.generation_config, read)
     return Loaded(model.to(device).eval(), read, revision, device, ends, _limit(model.config))
 
@@ -284,7 +287,9 @@ def _adapted(model: Any, adapter: str) -> Any:
     """Return the model with a LoRA adapter; in float32 as one matrix, which is faster and the same."""
     from peft import PeftModel
 
-    both = PeftModel.from_pretrained(model, str(adapter_of(adapter)))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)  # peft asks transformers for it
+        both = PeftModel.from_pretrained(model, str(adapter_of(adapter)))
     return both.merge_and_unload() if str(model.dtype) == "torch.float32" else both
 
 

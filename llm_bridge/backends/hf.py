@@ -259,7 +259,7 @@ def _score(loaded: Loaded, part: Sequence[tuple[list[int], list[int], tuple[str,
     first = min(len(prompt) for prompt, _, _ in part) - 1  # the logits before it are of no use
     rows = [[*prompt, *ids, *[0] * (longest - len(prompt) - len(ids))] for prompt, ids, _ in part]
     x = torch.tensor(rows, device=loaded.device)
-    more = {"logits_to_keep": longest - first} if keeps_logits(type(loaded.model)) else {}
+    more = {"logits_to_keep": longest - first} if keeps_logits(loaded.model) else {}
     with torch.inference_mode():
         logp = loaded.model(input_ids=x, use_cache=False, **more).logits[:, first - longest :].float().log_softmax(-1)
         entropy = -(logp.exp() * logp).sum(-1).double().cpu().numpy()
