@@ -68,11 +68,15 @@ class Loaded:
 
     def prompt(self, question: str, template: str) -> list[int]:
         """Return the tokens of a question, up to where the answer begins."""
+        text = self.rendered(question, template)  # a chat template writes special tokens itself
+        return list(self.tokenizer(text, add_special_tokens=not self.chats(template))["input_ids"])
+
+    def rendered(self, question: str, template: str) -> str:
+        """Return the text of a question as the model reads it, up to where the answer begins."""
         if not self.chats(template):
-            return list(self.tokenizer(question + PLAIN_END)["input_ids"])
+            return question + PLAIN_END
         turn = [{"role": "user", "content": question}]
-        text = self.tokenizer.apply_chat_template(turn, add_generation_prompt=True, tokenize=False)
-        return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+        return str(self.tokenizer.apply_chat_template(turn, add_generation_prompt=True, tokenize=False))
 
     def answer(self, text: str) -> tuple[list[int], tuple[str, ...]]:
         """Return the tokens of an answer, or of its beginning, and the part of the text that each stands for.

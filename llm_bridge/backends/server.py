@@ -1,8 +1,9 @@
 """Any OpenAI-compatible endpoint: vLLM, SGLang, llama.cpp, transformers serve, a hosted model.
 
 Where the model's tokenizer is at hand (``models`` names a directory, or a hub model in the hub's cache) prompts are
-rendered here and sent as tokens, so that they are those of every other engine, an answer can be continued and scored.
-Without it the endpoint renders the question, and what needs more is refused.
+rendered here and sent as tokens, or as text where the endpoint makes the same tokens of it; so they are those of every
+other engine, and an answer can be continued and scored. Else the endpoint renders the question, and what needs more is
+refused.
 """
 
 from __future__ import annotations
@@ -71,9 +72,11 @@ class Server:
 
     @cached_property
     def route(self) -> str:
-        """How a question is sent: "tokens", "chat" (the endpoint's template) or "plain"."""
-        if self.words is not None and self._takes_tokens(self.words):
-            return "tokens"
+        """How a question is sent: "tokens" or "text" rendered here, "chat" (rendered there) or "plain"."""
+        if self.words is not None:
+            for route in ("tokens", "text"):
+                if self._reads_alike(self.words, route):
+                    return route
         if self.settings.template == "plain":
             return "plain"
         try:
@@ -85,14 +88,16 @@ class Server:
             return "plain"
         return "chat"
 
-    def _takes_tokens(self, words: Loaded) -> bool:
-        """Return whether the endpoint continues tokens, and counts them as they are."""
-        ids = words.prompt(QUESTION, self.settings.template)
+    def _reads_alike(self, words: Loaded, route: str) -> bool:
+        """Return whether the endpoint continues a prompt sent so, and counts its tokens as this tokenizer does."""
+        tokens = len(words.prompt(QUESTION, self.settings.template))
         try:
-            answer = self.client.complete(ids, self._options(1, Sampling(0.0, 1), 1, False))
+            answer = self.client.complete(
+                self._prompt(QUESTION, "", route), self._options(1, Sampling(0.0, 1), 1, False)
+            )
         except Refused:
             return False
-        return answer.prompt_tokens in (None, len(ids))
+        return answer.prompt_tokens == tokens
 
     @cached_property
     def trust(self) -> Trust:
@@ -103,8 +108,8 @@ class Server:
 
         trust = examine(ask)
         notes = list(trust.notes)
-        if self.words is not None and self.route != "tokens":
-            notes.append("prompts cannot be sent as tokens: answers are not continued and not scored")
+        if self.words is not None and self.route == "chat":
+            notes.append("prompts rendered here are not read as they are: answers are not continued and not scored")
         for note in notes:
             warnings.warn(f"{self.client.address}: {note}.", ServerWarning, stacklevel=2)
         return Trust(trust.many, trust.logprobs, trust.revision, tuple(notes))
@@ -120,7 +125,7 @@ class Server:
             "served": dict(self.served),
             "dtype": "the endpoint's",
             "device": "the endpoint's",
-            "template": self.settings.template if self.route == "tokens" else self.route,
+            "template": self.settings.template if self.words and self.route != "chat" else self.route,
             "notes": list(self.trust.notes),
         }
 
@@ -175,12 +180,15 @@ class Server:
         if self.route == "chat":
             flags = {"logprobs": True, "top_logprobs": 1} if "logprobs" in options else {}
             return self.client.chat(question, {**options, **flags})
-        return self.client.complete(self._prompt(question, prefix), options)
+        return self.client.complete(self._prompt(question, prefix, self.route), options)
 
-    def _prompt(self, question: str, prefix: str) -> str | list[int]:
-        if self.route == "tokens" and self.words is not None:
+    def _prompt(self, question: str, prefix: str, route: str) -> str | list[int]:
+        if route == "tokens" and self.words is not None:
             return self.words.prompt(question, self.settings.template) + self.words.answer(prefix)[0]
-        return question + PLAIN_END + prefix
+        return self._rendered(question) + prefix
+
+    def _rendered(self, question: str) -> str:
+        return self.words.rendered(question, self.settings.template) if self.words else question + PLAIN_END
 
     def _options(self, n: int, sampling: Sampling, seed: int, logprobs: bool) -> dict[str, Any]:
         options: dict[str, Any] = {"model": self.served["id"], "max_tokens": sampling.max_tokens, "seed": seed}
@@ -223,12 +231,12 @@ class Server:
 
     def _scored(self, question: str, answer: str) -> Scored:
         options = self._options(1, Sampling(0.0, 1), 1, True) | {"echo": True}
-        (choice, *_) = self.client.complete(self._prompt(question, answer), options).choices
+        (choice, *_) = self.client.complete(self._prompt(question, answer, self.route), options).choices
         if self.route == "tokens" and self.words is not None:
             start, (ids, pieces) = len(self.words.prompt(question, self.settings.template)), self.words.answer(answer)
             numbers = (choice.logprobs or ())[start : start + len(ids)]
         else:
-            pieces, numbers = _between(choice, question + PLAIN_END, answer)
+            pieces, numbers = _between(choice, self._rendered(question), answer)
         if "".join(pieces) != answer or len(numbers) != len(pieces) or not np.isfinite(numbers).all():
             raise InputError(
                 f"{self.client.address} does not give the log-probabilities of a given text (echo), or cuts its tokens "

@@ -26,6 +26,7 @@ class Faults:
     ignores: frozenset[str] = frozenset()  # settings that have no effect
     refuses: frozenset[str] = frozenset()  # settings, or "ids", that give a 400
     keeps_stop: bool = False
+    begins: bool = False  # puts a token before a text
     scaled: bool = False  # log-probabilities are those of the sampling distribution
     asked: list[dict[str, Any]] = field(default_factory=list)
     keys: set[str] = field(default_factory=set)
@@ -70,6 +71,7 @@ def app_of(loaded: Loaded, faults: Faults) -> FastAPI:
         if isinstance(body["prompt"], list) and "ids" in faults.refuses:
             return JSONResponse({"error": {"message": "a prompt is a text"}}, 400)
         ids = body["prompt"] if isinstance(body["prompt"], list) else loaded.tokenizer(body["prompt"])["input_ids"]
+        ids = [1, *ids] if faults.begins else ids
         if body.get("echo"):
             return echo(ids)
         return answer(body, ids, lambda c: {"text": c}, text_logprobs)

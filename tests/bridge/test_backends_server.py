@@ -204,9 +204,20 @@ def test_a_server_without_echo_does_not_score(serving):
         there.score([(QUESTIONS[0], "3 + 4")])
 
 
-def test_a_server_that_takes_no_tokens_is_asked_by_chat(serving):
-    there = serving(Faults(refuses=frozenset({"ids"}))).open()
-    with pytest.warns(ServerWarning, match="cannot be sent as tokens"):
+@pytest.mark.parametrize("template", ["auto", "plain"])
+def test_a_server_that_takes_no_tokens_gets_the_same_prompt_as_text(serving, settings, template):
+    here = dataclasses.replace(settings, template=template).open()
+    there = serving(Faults(refuses=frozenset({"ids"})), template=template).open()
+    asked, pair = [Request(QUESTIONS[0], 1, 0, "3 + ")], (QUESTIONS[0], "3 + 4")
+    same(here.generate(asked, Sampling(0.0, 12))[0], there.generate(asked, Sampling(0.0, 12))[0])
+    np.testing.assert_allclose(here.score([pair])[0].logprobs, there.score([pair])[0].logprobs, atol=1e-3)
+    assert there.route == "text"
+
+
+def test_a_server_with_another_template_is_asked_by_chat(serving):
+    """Its tokenizer puts a token before every text, so a prompt rendered here would be another one there."""
+    there = serving(Faults(refuses=frozenset({"ids"}), begins=True)).open()
+    with pytest.warns(ServerWarning, match="not read as they are"):
         assert there.identity()["template"] == "chat"
 
 
