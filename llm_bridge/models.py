@@ -277,10 +277,30 @@ def _read(folder: Path, dtype: str, device: str, adapter: str, revision: str) ->
             f"The tokenizer of '{folder}' has {len(read)} tokens, its model only {known}: they do not belong together."
         )
     model = _adapted(model, adapter) if adapter else model
-    for tensor in (*model.parameters(), *model.buffers()):
-        tensor.data = tensor.data.clone()  # what was read is a view of the file, which a training may overwrite
     ends = _ends(model.generation_config, read)
-    return Loaded(model.to(device).eval(), read, revision, device, ends, _limit(model.config))
+    return Loaded(_placed(model, device, folder).eval(), read, revision, device, ends, _limit(model.config))
+
+
+def _placed(model: Any, device: str, folder: Path) -> Any:
+    """Return a model on its device, in memory of its own: what was read is a view of a file that may be overwritten."""
+    try:
+        for tensor in (*model.parameters(), *model.buffers()):
+            tensor.data = tensor.data.clone()
+        return model.to(device)
+    except (RuntimeError, MemoryError) as error:
+        if not short_of_memory(error):
+            raise
+        raise InputError(
+            f"The memory of {device} does not suffice for the weights of '{folder}' in {model.dtype}. Use "
+            "policy.dtype=bfloat16, a smaller model, or backend=vllm over several GPUs."
+        ) from error
+
+
+def short_of_memory(error: Exception) -> bool:
+    """Return whether an error says that memory ran out; torch has several ways to say it."""
+    torch, _ = libraries()
+    said = ("allocate memory", "not enough memory", "ALLOC_FAILED")
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(text in str(error) for text in said)
 
 
 def _line(error: Exception) -> str:

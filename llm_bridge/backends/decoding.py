@@ -102,7 +102,7 @@ def _read(model: Any, prompts: Sequence[Sequence[int]], rows: Tensor) -> tuple[T
     mask = (torch.arange(longest, device=rows.device) >= longest - lengths[:, None]).long() if padded else None
     out = _step(model, ids, None, mask)
     cache = out.past_key_values
-    if len(rows) != len(prompts):
+    if not torch.equal(rows, torch.arange(len(prompts), device=rows.device)):
         cache.batch_select_indices(rows)
     return out.logits[:, -1].float()[rows], cache, None if mask is None else mask[rows]
 

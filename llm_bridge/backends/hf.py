@@ -206,7 +206,7 @@ def _unless_full(run: Callable[[], list[Result]]) -> list[Result] | None:
     try:
         return run()
     except (RuntimeError, MemoryError) as error:
-        if not isinstance(error, torch.OutOfMemoryError | MemoryError) and "allocate memory" not in str(error):
+        if not models.short_of_memory(error):
             raise
     if torch.cuda.is_available():
         torch.cuda.empty_cache()

@@ -13,6 +13,7 @@ import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -22,7 +23,7 @@ import numpy as np
 from llm_bridge import models
 from llm_bridge.backends.base import Completion, Request, Sampling, Scored
 from llm_bridge.backends.client import Answer, Choice, Client, Refused
-from llm_bridge.backends.hf import cut
+from llm_bridge.backends.hf import cut, prompt_of, room
 from llm_bridge.backends.trust import QUESTION, TOKENS, Trust, examine
 from llm_bridge.models import PLAIN_END, Loaded, versions
 from rlaws.errors import InputError
@@ -134,11 +135,11 @@ class Server:
         """Return the completions of every request, at most ``concurrency`` at a time."""
         for request in requests:
             self._refuse_prefix(request.prefix)
+        drawn = [self._fitting(r, sampling) for r in requests]
         jobs = [job for i, r in enumerate(requests) for job in self._jobs(i, r, sampling)]
         found: list[list[Completion]] = [[] for _ in requests]
-        for (i, _, _), got in zip(
-            jobs, self._at_once(lambda job: self._job(requests, job, sampling), jobs), strict=True
-        ):
+        results = self._at_once(lambda job: self._job(requests[job[0]], drawn[job[0]], *job[1:]), jobs)
+        for (i, _, _), got in zip(jobs, results, strict=True):
             found[i] += got
         if sampling.temperature == 0:
             return [got * r.n for got, r in zip(found, requests, strict=True)]
@@ -152,9 +153,14 @@ class Server:
             return [(index, request.first, request.n)]
         return [(index, k, 1) for k in range(request.first, request.first + request.n)]
 
-    def _job(self, requests: Sequence[Request], job: tuple[int, int, int], sampling: Sampling) -> list[Completion]:
-        index, first, n = job
-        request = requests[index]
+    def _fitting(self, request: Request, sampling: Sampling) -> Sampling:
+        """Return the sampling of a request, which ends where the context does; servers refuse to be asked for more."""
+        if self.words is None or self.words.context is None:
+            return sampling
+        left = room(self.words, len(prompt_of(self.words, request, self.settings.template)))
+        return replace(sampling, max_tokens=min(sampling.max_tokens, left))
+
+    def _job(self, request: Request, sampling: Sampling, first: int, n: int) -> list[Completion]:
         options = self._options(n, sampling, _seed(request.seed, first), self.trust.logprobs)
         answer = self._send(request.question, request.prefix, options)
         if len(answer.choices) != n:

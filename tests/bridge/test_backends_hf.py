@@ -177,7 +177,11 @@ def test_a_batch_that_does_not_fit_is_halved(engine, monkeypatch):
 
 @pytest.mark.parametrize(
     "error",
-    [torch.OutOfMemoryError("CUDA out of memory"), MemoryError(), RuntimeError("can't allocate memory")],
+    [
+        torch.OutOfMemoryError("CUDA out of memory"),
+        MemoryError(),
+        RuntimeError("DefaultCPUAllocator: not enough memory"),
+    ],
     ids=repr,
 )
 def test_memory_that_does_not_suffice_for_one_row_is_told(engine, monkeypatch, error):

@@ -107,6 +107,14 @@ def test_samples_differ_and_come_back_by_seed(serving):
     assert there.identity()["notes"] == []
 
 
+def test_the_context_holds_for_prompts_and_answers(serving, settings):
+    there, question = serving(Faults()).open(), "Start with 3. " * 15
+    with pytest.raises(InputError, match=r"A prompt needs \d+ tokens, and the model's context holds 128"):
+        there.generate([Request("Start with 3. " * 60, 1, 0)], Sampling(0.0, 4))
+    (mine,), (theirs,) = (e.generate([Request(question, 1, 0)], Sampling(0.0, 500)) for e in (settings.open(), there))
+    same(mine, theirs)
+
+
 # ------------------------------------------------------------------------------------------------------- bad servers
 def test_busy_then_fine(serving):
     faults = Faults(busy=3)

@@ -87,6 +87,16 @@ def test_no_gpu_here(tiny):
         models.load(tiny, device="cuda")
 
 
+def test_weights_that_do_not_fit_are_told(tiny, monkeypatch):
+    def full(self, device):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB")
+
+    monkeypatch.setattr(models, "_loaded", type(models._loaded)())
+    monkeypatch.setattr(torch.nn.Module, "to", full)
+    with pytest.raises(InputError, match=r"does not suffice for the weights of '.*' in torch\.float32"):
+        models.load(tiny, device="cpu")
+
+
 def test_template_chat_without_a_template(tmp_path):
     folder = make_model(tmp_path / "plain", chat=False)
     asked = [Request("Start with 3.", 1, 0)]
