@@ -18,7 +18,7 @@ import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -34,6 +34,7 @@ ROWS = 2048
 """Samples that are drawn between one writing and the next."""
 Pair = tuple[str, str]
 Line = Mapping[str, Any]
+Kept = TypeVar("Kept")
 
 
 class StoreWarning(UserWarning):
@@ -256,8 +257,8 @@ class Stored:
         return _there(store.length(question, answer))
 
 
-def _there(value: Any) -> Any:
-    assert value is not None
+def _there(value: Kept | None) -> Kept:
+    assert value is not None, "it was kept a moment ago"
     return value
 
 

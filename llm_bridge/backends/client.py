@@ -12,13 +12,14 @@ import random
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from rlaws.errors import InputError
 
 if TYPE_CHECKING:
     from llm_bridge.settings import ModelSettings
 
+Read = TypeVar("Read")
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 30.0
 PASSING = (408, 409, 425, 429, 500, 502, 503, 504, 529)
 """Answers that may be others the next time."""
@@ -73,9 +74,7 @@ class Client:
         self._key_variable, self._tries = settings.key_variable, settings.retries + 1
         key = os.environ.get(settings.key_variable) or "none"
         self._errors = openai
-        self._client = openai.OpenAI(
-            base_url=settings.endpoint, api_key=key, timeout=settings.timeout, max_retries=0
-        )  # fmt: skip
+        self._client = openai.OpenAI(base_url=settings.endpoint, api_key=key, timeout=settings.timeout, max_retries=0)
 
     def __repr__(self) -> str:
         return f"Client({self.address})"
@@ -86,7 +85,7 @@ class Client:
 
     def chat(self, question: str, options: Mapping[str, Any]) -> Answer:
         """Ask a question through the endpoint's own template."""
-        turn = [{"role": "user", "content": question}]
+        turn: Any = [{"role": "user", "content": question}]
         create = self._client.chat.completions.with_raw_response.create
         return self._asked(lambda: create(messages=turn, **options), _answer)
 
@@ -95,7 +94,7 @@ class Client:
         create = self._client.completions.with_raw_response.create
         return self._asked(lambda: create(prompt=prompt, **options), _answer)
 
-    def _asked(self, send: Callable[[], Any], read: Callable[[Any], Any]) -> Any:
+    def _asked(self, send: Callable[[], Any], read: Callable[[Any], Read]) -> Read:
         """Send a request until it is answered.
 
         Raises:

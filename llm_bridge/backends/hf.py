@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -135,7 +135,7 @@ class Transformers:
         done = 0
         while done < len(rows):
             part = rows[done : done + size]
-            results = _unless_full(lambda part=part: run(part))
+            results = _unless_full(partial(run, part))
             if results is not None:
                 yield from results
                 done += len(part)

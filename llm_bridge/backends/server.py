@@ -31,6 +31,8 @@ from rlaws.errors import InputError
 if TYPE_CHECKING:
     from llm_bridge.settings import ModelSettings
 
+WHOLE = {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0}
+"""Switches off what servers cut from the distribution by default, or after the model's generation_config.json."""
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -101,6 +103,16 @@ class Server:
         return answer.prompt_tokens == tokens
 
     @cached_property
+    def whole(self) -> Mapping[str, Any]:
+        """The settings that make it sample from the whole distribution, where it knows them."""
+        options = {**self._options(1, Sampling(1.0, 1), 1, False), "extra_body": WHOLE}
+        try:
+            self._sent(QUESTION, "", options)
+        except Refused:
+            return {}
+        return {"extra_body": WHOLE}
+
+    @cached_property
     def trust(self) -> Trust:
         """What the endpoint honours."""
 
@@ -111,6 +123,8 @@ class Server:
         notes = list(trust.notes)
         if self.words is not None and self.route == "chat":
             notes.append("prompts rendered here are not read as they are: answers are not continued and not scored")
+        if not self.whole:
+            notes.append("top_k, min_p and repetition_penalty cannot be switched off: samples may lack rare tokens")
         for note in notes:
             warnings.warn(f"{self.client.address}: {note}.", ServerWarning, stacklevel=2)
         return Trust(trust.many, trust.logprobs, trust.revision, tuple(notes))
@@ -183,6 +197,9 @@ class Server:
         return Completion(text, tokens, None, finished)
 
     def _send(self, question: str, prefix: str, options: Mapping[str, Any]) -> Answer:
+        return self._sent(question, prefix, {**options, **self.whole})
+
+    def _sent(self, question: str, prefix: str, options: Mapping[str, Any]) -> Answer:
         if self.route == "chat":
             flags = {"logprobs": True, "top_logprobs": 1} if "logprobs" in options else {}
             return self.client.chat(question, {**options, **flags})
@@ -198,11 +215,9 @@ class Server:
 
     def _options(self, n: int, sampling: Sampling, seed: int, logprobs: bool) -> dict[str, Any]:
         options: dict[str, Any] = {"model": self.served["id"], "max_tokens": sampling.max_tokens, "seed": seed}
-        options["temperature"] = sampling.temperature
+        options |= {"temperature": sampling.temperature, "top_p": sampling.top_p}
         if n > 1:
             options["n"] = n
-        if sampling.top_p < 1:
-            options["top_p"] = sampling.top_p
         if sampling.stop:
             options["stop"] = list(sampling.stop)
         if logprobs:

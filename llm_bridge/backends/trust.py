@@ -96,9 +96,9 @@ def _hot(ask: Ask, logprobs: bool, notes: list[str]) -> tuple[list[Choice], bool
         notes.append("whether the temperature is honoured cannot be told: the model is sure of its answer")
         return apart, len(together) == SAMPLES
     raise InputError(
-        f"The endpoint ignores the temperature: {SAMPLES} samples at temperature {HOT} are the same. (transformers "
-        "serve does so unless do_sample is true in the model's generation_config.json.) Every sample would be the "
-        "greedy one; nothing was measured."
+        f"The endpoint ignores the temperature: {SAMPLES} samples at temperature {HOT}, each with a seed of its own, "
+        "are the same. (transformers serve does so unless do_sample is true in the model's generation_config.json.) "
+        "Every sample would be the same one; nothing was measured."
     )
 
 

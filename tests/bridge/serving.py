@@ -26,6 +26,7 @@ class Faults:
     ignores: frozenset[str] = frozenset()  # settings that have no effect
     refuses: frozenset[str] = frozenset()  # settings, or "ids", that give a 400
     keeps_stop: bool = False
+    fixed: bool = False  # draws the same numbers for every seed
     begins: bool = False  # puts a token before a text
     scaled: bool = False  # log-probabilities are those of the sampling distribution
     asked: list[dict[str, Any]] = field(default_factory=list)
@@ -84,7 +85,8 @@ def app_of(loaded: Loaded, faults: Faults) -> FastAPI:
         body = {k: v for k, v in body.items() if k not in faults.ignores}
         n, most, temperature = body.get("n", 1), body["max_tokens"], body.get("temperature", 0.0)
         stop = tuple(body.get("stop", ()))
-        u = torch.as_tensor(uniforms(body.get("seed", time.time_ns()), range(n), most))
+        seed = 0 if faults.fixed else body.get("seed", time.time_ns())
+        u = torch.as_tensor(uniforms(seed, range(n), most))
         sampling, limits = Sampling(temperature, most, body.get("top_p", 1.0)), torch.full((n,), most)
         ends = torch.tensor(sorted(loaded.ends))
 

@@ -164,8 +164,26 @@ def test_n_that_is_ignored_or_refused_becomes_single_requests(serving, settings)
 
 def test_a_server_that_ignores_the_temperature_is_refused(serving):
     there = serving(Faults(ignores=frozenset({"temperature"}))).open()
-    with pytest.raises(InputError, match=r"ignores the temperature: 8 samples at temperature 2.0 are the same"):
+    with pytest.raises(InputError, match=r"ignores the temperature: 8 samples at temperature 2\.0, each with a seed"):
         there.generate([Request(QUESTIONS[0], 2, 0)], Sampling(1.0, 4))
+
+
+def test_a_server_that_draws_the_same_for_every_seed_is_refused(serving):
+    with pytest.raises(InputError, match="the same samples to every seed"):
+        serving(Faults(fixed=True)).open().identity()
+    with pytest.raises(InputError, match="each with a seed of its own, are the same"):
+        serving(Faults(fixed=True, ignores=frozenset({"n"}))).open().identity()
+
+
+def test_the_whole_distribution_is_asked_for(serving):
+    """Servers cut tokens off by default (top_k, min_p), or as the model's generation_config.json says."""
+    faults = Faults()
+    serving(faults).open().generate([Request(QUESTIONS[0], 2, 0)], Sampling(1.0, 4))
+    wanted = {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0, "top_p": 1.0}
+    assert wanted.items() <= faults.asked[-1].items()
+    there = serving(Faults(refuses=frozenset({"top_k"}))).open()
+    with pytest.warns(ServerWarning, match="samples may lack rare tokens"):
+        assert len(there.generate([Request(QUESTIONS[0], 2, 0)], Sampling(1.0, 4))[0]) == 2
 
 
 def test_no_logprobs(serving, settings):
@@ -250,7 +268,7 @@ def test_a_run_that_failed_goes_on_where_it_stopped(serving, tmp_path, monkeypat
     faults.always = 0
     faults.asked.clear()
     stored.generate([Request(q, 4, 0) for q in QUESTIONS], Sampling(1.0, 8))
-    assert len(faults.asked) == 1
+    assert [body["max_tokens"] for body in faults.asked] == [8]
 
 
 def test_the_key_is_sent_and_never_shown_or_kept(serving, tmp_path, monkeypatch, caplog):
