@@ -18,7 +18,7 @@ import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -28,10 +28,13 @@ from rlaws.errors import InputError, RlawsError
 from rlaws.store import canonical, digest, write_json
 
 IDENTITY = "identity.json"
-ROWS = 4096
+NOTES = "notes"
+"""What of an identity is told and does not tell engines apart."""
+ROWS = 2048
 """Samples that are drawn between one writing and the next."""
 Pair = tuple[str, str]
 Line = Mapping[str, Any]
+Kept = TypeVar("Kept")
 
 
 class StoreWarning(UserWarning):
@@ -63,7 +66,7 @@ class Store:
     @staticmethod
     def of(identity: Mapping[str, Any]) -> Store:
         """Return the store of an engine on this machine, made if need be; one in a process."""
-        folder = samples_folder() / digest(dict(identity))
+        folder = samples_folder() / digest({k: v for k, v in identity.items() if k != NOTES})
         try:
             if not (folder / IDENTITY).is_file():
                 write_json(folder / IDENTITY, dict(identity))
@@ -254,8 +257,8 @@ class Stored:
         return _there(store.length(question, answer))
 
 
-def _there(value: Any) -> Any:
-    assert value is not None
+def _there(value: Kept | None) -> Kept:
+    assert value is not None, "it was kept a moment ago"
     return value
 
 
