@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llm_bridge.backends.base import Completion, Request, Sampling
-from llm_bridge.tasks.base import Graded, Task
+from llm_bridge.tasks.base import Task
 from rlaws.errors import InputError, suggest
 from rlaws.search import Search, Searched
 from rlaws.seeding import child, word
@@ -153,6 +153,9 @@ class Spent(NamedTuple):
     leaves: list[Node]
 
 
+Grades = dict[tuple[int, str], tuple[bool, int, int]]
+"""Problem and text of an answer -> whether it is right, its class, and its right steps."""
+
 Walk = Generator[list[Node], None, list[Spent]]
 """A search of one problem: yields nodes to be opened, returns what it had within each budget."""
 
@@ -198,12 +201,13 @@ class Searcher:
         many = budgets[-1] // each
         if not many:
             return [[Spent(0, 0, 0, []) for _ in budgets] for _ in self.questions]
+        drawn = self._answers(range(len(self.questions)), many)
+        nodes = [[Node(c.text, self.options.steps, 1.0, c.logprob, ended=True) for c in one] for one in drawn]
+        self._judge([(i, node) for i, own in enumerate(nodes) for node in own])
         out = []
-        for i, drawn in enumerate(self._answers(range(len(self.questions)), many)):
+        for written, own in zip(drawn, nodes, strict=True):
             book = Ledger()
-            nodes = [Node(c.text, self.options.steps, 1.0, c.logprob, ended=True) for c in drawn]
-            self._judge([(i, node) for node in nodes])
-            for c, node in zip(drawn, nodes, strict=True):
+            for c, node in zip(written, own, strict=True):
                 book.spend(each - 1, c.tokens, 1)
                 book.judged(node)
             out.append([book.until(b - b % each) for b in budgets])
@@ -292,9 +296,9 @@ class Searcher:
     ) -> Searched:
         names = ("found", "right", "right_steps", "expansions", "tokens", "verifier_calls", "answers")
         table = {n: np.zeros((len(spent), len(search.budgets)), dtype=np.int64) for n in names}
+        texts = {(i, leaf.text) for i, rows in enumerate(spent) for s in rows for leaf in s.leaves}
+        grades = self._grades(sorted(texts | {(i, node.text) for i, (node, _) in spare.items()}))
         for i, rows in enumerate(spent):
-            texts = {leaf.text for s in rows for leaf in s.leaves} | ({spare[i][0].text} if i in spare else set())
-            grades = self._grades(i, sorted(texts))
             for k, s in enumerate(rows):
                 row = self._answered(i, search, s, grades, spare.get(i))
                 for name, value in zip(names, row, strict=True):
@@ -303,13 +307,14 @@ class Searcher:
         cost = {n: int(table[n][:, -1].sum()) for n in ("expansions", "tokens", "verifier_calls")}
         return Searched(**{**table, **flags}, visits=visits, cost=cost)
 
-    def _grades(self, problem: int, texts: list[str]) -> dict[str, tuple[bool, int, int]]:
-        """Return of each answer whether it is right, its class and its right steps."""
-        if not texts:
-            return {}
-        graded: Graded = self.task.grade(np.full(len(texts), problem, dtype=np.int64), texts)
-        steps = [self._right_steps(problem, t, bool(ok)) for t, ok in zip(texts, graded.correct, strict=True)]
-        return {t: (bool(graded.correct[j]), int(graded.answer[j]), steps[j]) for j, t in enumerate(texts)}
+    def _grades(self, said: list[tuple[int, str]]) -> Grades:
+        """Return of each answer to a problem whether it is right, its class and its right steps."""
+        problem = np.array([i for i, _ in said], dtype=np.int64)
+        graded = self.task.grade(problem, [text for _, text in said])
+        return {
+            (i, text): (bool(right), int(answer), self._right_steps(i, text, bool(right)))
+            for (i, text), right, answer in zip(said, graded.correct, graded.answer, strict=True)
+        }
 
     def _right_steps(self, problem: int, text: str, right: bool) -> int:
         return self.task.right_steps(problem, text) if self.task.steps else int(right)
@@ -319,17 +324,17 @@ class Searcher:
         problem: int,
         search: Search,
         s: Spent,
-        grades: dict[str, tuple[bool, int, int]],
+        grades: Grades,
         spare: tuple[Node, int] | None,
     ) -> tuple[int, ...]:
         """Return the row of one problem and budget, in the order of the ledger's columns."""
         given, expansions, tokens = None, max(s.expansions, 1), s.tokens  # the root was looked at
         if s.leaves:
-            given = _chosen(search.select, s.leaves, grades)
+            given = _chosen(search.select, s.leaves, {n.text: grades[problem, n.text] for n in s.leaves})
         elif spare is not None:
             given, expansions, tokens = spare[0], expansions + self.options.steps, tokens + spare[1]
-        found = any(grades[leaf.text][0] for leaf in s.leaves)
-        right, _, steps = (False, -1, -1) if given is None else grades[given.text]
+        found = any(grades[problem, leaf.text][0] for leaf in s.leaves)
+        right, _, steps = (False, -1, -1) if given is None else grades[problem, given.text]
         return found, right, steps, expansions, tokens, s.calls, len(s.leaves)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -19,7 +20,7 @@ def is_chain(problems: ProblemSet) -> bool:
     return bool(problems.items) and all(isinstance(item, ChainProblem) for item in problems.items)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ChainTask:
     """Arithmetic chains of one length; an answer is one line "Step t: value" for every step.
 
@@ -46,6 +47,11 @@ class ChainTask:
     def solutions(self) -> Sequence[str]:
         """The right solutions, [P]."""
         return tuple(item.solution_text() for item in self.problems.items)
+
+    @cached_property
+    def _truth(self) -> Ints:
+        """The true values, [P, L]."""
+        return true_states(self.problems)
 
     @property
     def steps(self) -> int:
@@ -88,5 +94,5 @@ class ChainTask:
 
     def right_steps(self, problem: int, text: str) -> int:
         """Return the steps before the first one whose value is not the true one."""
-        same = read_text(text, self.steps) == true_states(self.problems)[problem]
+        same = read_text(text, self.steps) == self._truth[problem]
         return int(np.logical_and.accumulate(same).sum())
