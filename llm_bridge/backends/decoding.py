@@ -9,6 +9,7 @@ Shapes: P prompts, R rows (samples), T new tokens, V tokens of the vocabulary.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -108,16 +109,17 @@ def _read(model: Any, prompts: Sequence[Sequence[int]], rows: Tensor) -> tuple[T
 
 def _step(model: Any, ids: Tensor, cache: Any, mask: Tensor | None) -> Any:
     """Run the model on the next tokens of each row; without padding its own positions are right."""
-    more: dict[str, Any] = {"logits_to_keep": 1} if keeps_logits(type(model)) else {}
+    more: dict[str, Any] = {"logits_to_keep": 1} if keeps_logits(model) else {}
     if mask is not None:
         places = (mask.cumsum(dim=1) - 1).clamp(min=0)[:, -ids.shape[1] :]
         more |= {"attention_mask": mask, "position_ids": places}
     return model(input_ids=ids, past_key_values=cache, use_cache=True, **more)
 
 
-def keeps_logits(kind: type) -> bool:
-    """Return whether a model can leave out the logits that nobody wants."""
-    return "logits_to_keep" in kind.forward.__annotations__  # type: ignore[attr-defined]
+def keeps_logits(model: Any) -> bool:
+    """Return whether a model can leave out the logits that nobody wants; an adapter around it passes that on."""
+    inner = model.get_base_model() if hasattr(model, "peft_config") else model
+    return "logits_to_keep" in inspect.signature(inner.forward).parameters
 
 
 def draw(logits: Tensor, u: Tensor, sampling: Sampling) -> tuple[Tensor, Tensor]:

@@ -13,6 +13,11 @@ from tests.bridge.tiny import make_model
 torch.set_num_threads(1)
 
 
+def pytest_configure(config):
+    """Allow what libraries say of one another and nobody here can mend."""
+    config.addinivalue_line("filterwarnings", "ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")  # peft
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _own_cache(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:

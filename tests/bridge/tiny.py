@@ -16,11 +16,10 @@ CORPUS = [f"Start with {a}. Add {b}, modulo 7.\n{a} + {b} = {(a + b) % 7}\nanswe
           for b in range(7)]  # fmt: skip
 
 
-def make_tokenizer(chat: bool = True, vocab: int = 320) -> PreTrainedTokenizerFast:
+def make_tokenizer(chat: bool = True, vocab: int = 320, single_digits: bool = True) -> PreTrainedTokenizerFast:
     words = Tokenizer(kinds.BPE())
-    words.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
-    )
+    steps = [pre_tokenizers.Digits(individual_digits=True)] if single_digits else []
+    words.pre_tokenizer = pre_tokenizers.Sequence([*steps, pre_tokenizers.ByteLevel(add_prefix_space=False)])
     words.decoder = decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     trainer = trainers.BpeTrainer(
