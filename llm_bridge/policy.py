@@ -199,6 +199,27 @@ class LLMPolicy(ModelSettings):
         ]
         return np.concatenate(parts).reshape(len(problems), n)
 
+    def after(
+        self, problems: ProblemSet, beginnings: Sequence[str], n: int, seed: np.random.SeedSequence
+    ) -> tuple[Ints, list[str]]:
+        """Return n answers to every problem that go on from a given beginning, and the problem of each, [P n].
+
+        Args:
+            problems: The problems.
+            beginnings: The beginning of the answers to each problem, [P]; whole steps, without the last separator.
+            n: Answers to each.
+            seed: Problem p uses its p-th child.
+        """
+        task = task_of(problems)
+        shown = [beginning + task.separator for beginning in beginnings]
+        requests = [
+            Request(question, n, word(child(seed, p)) >> 1, before)
+            for p, (question, before) in enumerate(zip(task.questions, shown, strict=True))
+        ]
+        drawn = self._asked(requests, self.sampling(task))
+        texts = [before + c.text for before, answers in zip(shown, drawn, strict=True) for c in answers]
+        return np.repeat(np.arange(len(problems)), n), texts
+
     def at_temperature(self, temperature: float) -> Any:
         """Return the same policy sampled at another temperature."""
         return replace(self, temperature=temperature)
