@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from rlaws.errors import InputError
 from rlaws.measurement import Measurement
 from rlaws.policy import Array, Capability, refuse_unless_able
+from rlaws.probes.against_size import against_size
 from rlaws.probes.base import Budget
 from rlaws.problems import ProblemSet, given_or_own
 from rlaws.rollouts import Rollouts
@@ -98,25 +99,16 @@ class SampledHeat:
         """
         refuse_unless_able(policy, self.REQUIRES, self.NAME)
         problems = given_or_own(problems, policy, self.NAME)
-        size, n = len(problems), budget.of(self.samples, least=4)
-        sizes = along(policy, self.axis, self.values, self.scale)
-        change = np.stack([self._change(p, problems, n, child(seed, i)) for i, (_, p) in enumerate(sizes)], axis=2)
-        quantity, problem, at = (x.ravel() for x in np.indices(change.shape))
-        return Measurement(
-            columns={
-                "quantity": np.array(QUANTITIES)[quantity],
-                "cluster": problems.ids[problem],
-                "training": np.array([x for x, _ in sizes])[at],
-                "total": change.ravel(),
-                "weight": np.ones(change.size),
-            },
-            units={"quantity": "name", "training": "parameters", "total": "1", "weight": "1"},
-            x=("training",),
-            statistic="mean",
-            response=f"change from temperature {self.cold:g} to {self.hot:g}",
-            response_unit="1",
-            regime=("quantity",),
-            provenance={"problems": dict(problems.settings), "cost": {"samples": 2 * n * size * len(sizes)}},
+        n, own = budget.of(self.samples, least=4), problems
+        return against_size(
+            lambda varied, stream: self._change(varied, own, n, stream),
+            QUANTITIES,
+            along(policy, self.axis, self.values, self.scale),
+            problems,
+            seed,
+            "training",
+            f"change from temperature {self.cold:g} to {self.hot:g}",
+            2 * n * len(problems),
         )
 
     def _change(self, policy: Any, problems: ProblemSet, n: int, seed: np.random.SeedSequence) -> Array:

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from rlaws.errors import InputError
 from rlaws.measurement import Measurement
 from rlaws.policy import Array, Capability, refuse_unless_able
+from rlaws.probes.against_size import against_size
 from rlaws.probes.base import Budget
 from rlaws.probes.distinct_answers import rarefied
 from rlaws.problems import ProblemSet, given_or_own
-from rlaws.seeding import child
 from rlaws.vary import along
 
 QUANTITIES = ("valid", "variants")
@@ -80,24 +80,16 @@ class ValidVariants:
         """
         refuse_unless_able(policy, self.REQUIRES, self.NAME)
         problems = given_or_own(problems, policy, self.NAME)
-        sizes, n = along(policy, self.axis, self.values, self.scale), budget.of(self.samples, least=self.k)
-        found = np.stack([self._shares(p, problems, n, child(seed, i)) for i, (_, p) in enumerate(sizes)], axis=2)
-        quantity, problem, at = (x.ravel() for x in np.indices(found.shape))
-        return Measurement(
-            columns={
-                "quantity": np.array(QUANTITIES)[quantity],
-                "cluster": problems.ids[problem],
-                "size": np.array([x for x, _ in sizes])[at],
-                "total": found.ravel(),
-                "weight": np.ones(found.size),
-            },
-            units={"quantity": "name", "size": "parameters", "total": "1", "weight": "1"},
-            x=("size",),
-            statistic="share",
-            response="share of samples that are valid, or distinct and valid",
-            response_unit="1",
-            regime=("quantity",),
-            provenance={"problems": dict(problems.settings), "cost": {"samples": n * len(problems) * len(sizes)}},
+        n, own = budget.of(self.samples, least=self.k), problems
+        return against_size(
+            lambda varied, stream: self._shares(varied, own, n, stream),
+            QUANTITIES,
+            along(policy, self.axis, self.values, self.scale),
+            problems,
+            seed,
+            "size",
+            "share of samples that are valid, or distinct and valid",
+            n * len(problems),
         )
 
     def _shares(self, policy: Any, problems: ProblemSet, n: int, seed: np.random.SeedSequence) -> Array:
