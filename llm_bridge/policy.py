@@ -27,7 +27,7 @@ from rlaws.rollouts import Rollouts
 from rlaws.search import Search, Searched
 from rlaws.seeding import child, word
 
-CLASSES = ("answer", "text")
+CLASSES = ("answer", "text", "meaning")
 PIECE = 65_536
 """Most answers that are sampled and graded at a time."""
 SPARE = 1.25
@@ -44,7 +44,8 @@ class LLMPolicy(ModelSettings):
         temperature: Of sampling; 0 takes the likeliest token.
         top_p: Nucleus; 1 for all tokens.
         max_tokens: Most tokens of an answer; 0 for what the task needs.
-        classes: What ``answers`` tells apart: "answer" (the final one) or "text" (all words).
+        classes: What ``answers`` tells apart: final answers ("answer"), whole texts ("text"), or what
+            whole texts mean, by embeddings ("meaning").
         trained: Updates of the standard RL run (``llm_bridge.training``) that the model has had.
         steps: Most steps of an answer in a search: the chain's length, or lines of a free answer.
         step_samples: Next steps that a search samples at a node.
@@ -194,10 +195,18 @@ class LLMPolicy(ModelSettings):
     def answers(self, problems: ProblemSet, n: int, seed: np.random.SeedSequence) -> Ints:
         """Return the classes of the answers of n samples of every problem, -1 for none, [P, n]; see ``classes``."""
         parts = [
-            graded.answer if self.classes == "answer" else _numbered([c.text for c in drawn])
+            graded.answer if self.classes == "answer" else self._told_apart([c.text.strip() for c in drawn], n)
             for _, drawn, graded in self._pieces(task_of(problems), n, seed)
         ]
         return np.concatenate(parts).reshape(len(problems), n)
+
+    def _told_apart(self, texts: list[str], n: int) -> Ints:
+        """Return the classes of texts, n of each problem in turn."""
+        if self.classes == "text":
+            return np.unique(np.array(texts, dtype=object), return_inverse=True)[1].astype(np.int64)
+        from llm_bridge.tasks.meaning import by_meaning
+
+        return np.concatenate([by_meaning(texts[at : at + n]) for at in range(0, len(texts), n)])
 
     def after(
         self, problems: ProblemSet, beginnings: Sequence[str], n: int, seed: np.random.SeedSequence
@@ -273,11 +282,6 @@ class LLMPolicy(ModelSettings):
             self.steps, self.step_samples, self.guide, self.exploration, self.beam_groups, self.false_positive,
             self.false_negative, scorer,
         )  # fmt: skip
-
-
-def _numbered(texts: Sequence[str]) -> Ints:
-    """Return a number for each text, the same for equal ones."""
-    return np.unique(np.array([t.strip() for t in texts], dtype=object), return_inverse=True)[1].astype(np.int64)
 
 
 def parameters(folder: Path) -> int:
