@@ -1,13 +1,15 @@
 """The process that grades: reasoning-gym and math-verify run here, one JSON line in, one out.
 
 Both can loop for hours on what a model writes ("9**9**9**9"), and math-verify's own limit rests on SIGALRM, which no
-thread but the main one may use. So they run in a process that ``llm_bridge.tasks.judge`` ends when its patience does.
+thread but the main one may use. So they run in a process of their own, which the system ends when an answer has taken
+its limit of processor time: the same answer then fails on a busy machine and on an idle one.
 Run as ``python -m llm_bridge.tasks.judging``.
 """
 
 from __future__ import annotations
 
 import json
+import signal
 import sys
 from collections.abc import Callable, Mapping
 from functools import cache
@@ -79,12 +81,20 @@ def math(gold: str, answer: str) -> dict[str, Any]:
 ANSWERS: dict[str, Callable[..., dict[str, Any]]] = {"families": families, "draw": draw, "gym": gym, "math": math}
 
 
+def _limit(seconds: float) -> None:
+    """Have the system end this process after so much processor time; 0 for never. Where it cannot, the asker does."""
+    if hasattr(signal, "setitimer"):
+        signal.setitimer(signal.ITIMER_PROF, seconds)
+
+
 def main() -> None:
     """Answer until the other side closes; what libraries print goes to stderr."""
     out, sys.stdout = sys.stdout, sys.stderr
     for line in sys.stdin:
         request = json.loads(line)
+        _limit(request.pop("limit_s"))
         said = ANSWERS[request.pop("ask")](**request)
+        _limit(0.0)
         out.write(json.dumps(said) + "\n")
         out.flush()
 
