@@ -35,6 +35,7 @@ from rlaws.resampling import Points
 Array = NDArray[np.float64]
 TREND_Z = 3.3  # slope and curvature of the residuals: one false alarm in 500 points
 LEAST_RUNS = 3
+SMALLEST = 1e-99  # below it a number is the zero of a solver
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,11 +278,11 @@ def _zh_form(refuted: bool, beaten: bool, outcome: Outcome, worst: str | None) -
 
 def _told(name: str, estimate: float, interval: tuple[float, float], region: tuple[float, float]) -> dict[str, str]:
     """Return the numbers of a check in words."""
-    low, high = (f"{v:.3g}" for v in interval)
+    value, low, high = (f"{v if abs(v) > SMALLEST else 0.0:.3g}" for v in (estimate, *interval))
     bounds = f"[{region[0]:.3g}, {region[1]:.3g}]"
     return {
-        "en": f"{name} = {estimate:.3g} [{low}, {high}], predicted {bounds}",
-        "zh": f"{name} = {estimate:.3g} [{low}, {high}]，预测区间 {bounds}",
+        "en": f"{name} = {value} [{low}, {high}], predicted {bounds}",
+        "zh": f"{name} = {value} [{low}, {high}]，预测区间 {bounds}",
     }
 
 

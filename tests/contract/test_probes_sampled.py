@@ -9,6 +9,8 @@ import pytest
 
 from rlaws.errors import InputError
 from rlaws.probes.base import Budget
+from rlaws.probes.best_temperature import METRICS, accepted
+from rlaws.probes.sampled_best_temperature import SampledBestTemperature, chosen, top, vote_won
 from rlaws.probes.sampled_heat import SampledHeat, tail_share
 from rlaws.probes.valid_variants import ValidVariants, distinct_valid
 from rlaws.problems import SingleDifficulty
@@ -141,3 +143,69 @@ def test_what_is_missing_is_said():
         SampledHeat(cold=2.0)
     with pytest.raises(InputError, match="k = 64"):
         ValidVariants(k=64)
+
+
+# ---- the best temperature
+def test_a_vote_is_won_by_the_larger_class_and_shared_by_equals():
+    answer = np.array([[3, 3, 5, -1], [3, 5, 5, 5], [3, 3, 5, 5], [-1, -1, -1, -1], [7, 3, 5, -1]])
+    right = answer == 3
+    assert vote_won(answer, right).tolist() == pytest.approx([1.0, 0.0, 0.5, 0.0, 1 / 3])
+
+
+def test_an_accepted_answer_is_given_else_any_one():
+    right = np.array([[True, False, False, False]] * 3)
+    accept = np.array([[True, True, False, False], [False, False, True, True], [False] * 4])
+    assert chosen(right, accept).tolist() == [0.5, 0.0, 0.25]
+
+
+def test_the_top_is_that_of_a_parabola_in_log_temperature():
+    grid = np.array([0.25, 0.5, 1.0, 2.0, 4.0])
+    for peak in (0.6, 1.0, 1.9):
+        assert top(grid, 1.0 - np.log(grid / peak) ** 2) == pytest.approx(peak)
+    assert top(grid, -grid) == 0.0
+    assert top(grid, grid) == 4.0
+
+
+def test_what_is_achieved_is_what_the_probabilities_say():
+    """Five standard errors of 40,000 groups each: one false alarm in 5e5 for all four together."""
+    probe = SampledBestTemperature(n=3, groups=1, false_positive=0.1, false_negative=0.2)
+    p = Categorical(1.0, 1.0).probabilities()
+    problems = SingleDifficulty(0.5, 40_000).draw(SEED)
+    found = probe.achieved(Categorical().sample(problems, 3, SEED), 40_000, np.random.default_rng(0))
+    votes = 0.0
+    for triple in np.ndindex(6, 6, 6):
+        named = [-1 if a == 5 else a for a in triple]
+        votes += np.prod(p[list(triple)]) * vote_won(np.array(named), np.array(triple) == 0)
+    truth = {
+        "pass_at_1": p[0],
+        "pass_at_n": 1 - (1 - p[0]) ** 3,
+        "majority": votes,
+        "verifier": accepted(p[:1], 3, 0.1, 0.2)[0],
+    }
+    assert np.all(np.abs(found - [truth[name] for name in METRICS]) < 5 * 0.5 / np.sqrt(40_000))
+
+
+def test_twice_the_logits_have_twice_the_best_temperature():
+    """Where the strongest answer is wrong p(right) peaks inside; it depends on strength / temperature alone."""
+
+    class Misled(Categorical):
+        def probabilities(self):
+            p = np.exp(self.strength * np.array([1.5, 2.0, 0.0, 0.0, -0.5, -0.5]) / self.temperature)
+            return p / p.sum()
+
+    grid = tuple(np.geomspace(0.1, 4.0, 9))
+    problems = SingleDifficulty(0.5, 20_000).draw(SEED)
+    probe = SampledBestTemperature("strength", (1.0, 2.0), "size", n=2, groups=2, temperatures=grid)
+    rows = probe.measure(Misled(), problems, QUICK, SEED).columns
+    fine = np.geomspace(0.1, 4.0, 4001)
+    p = np.array([Misled(1.0, t).probabilities()[0] for t in fine])
+    best = rows["total"][rows["metric"] == "pass_at_n"]
+    assert best[0] == pytest.approx(fine[np.argmax(p)], rel=0.15)
+    assert best[1] / best[0] == pytest.approx(2.0, rel=0.25)
+
+
+def test_answers_that_are_not_told_are_refused():
+    with pytest.raises(InputError, match="classes of answers"):
+        SampledBestTemperature("strength", (1.0, 2.0), "size").measure(Categorical(tells=False), PROBLEMS, QUICK, SEED)
+    with pytest.raises(InputError, match="rising"):
+        SampledBestTemperature(temperatures=(1.0, 0.5, 0.2, 0.1))
