@@ -70,14 +70,15 @@ def rollout_flops(sizes: Sizes, rows: int, prompt: int, new: int) -> int:
     return forward_flops(sizes, rows, prompt, 1) + rows * steps
 
 
-def update_flops(sizes: Sizes, rows: int, prompt: int, new: int, *, recomputed: bool = True) -> int:
-    """Return the FLOPs of the pass forward and backward over prompts and answers; the optimiser is free.
+def update_flops(sizes: Sizes, rows: int, tokens: int, logits: int) -> int:
+    """Return the FLOPs of a pass forward and backward; the optimiser is free.
+
+    TRL computes the logits once more on the way back, to save memory. On a GPU it leaves out those of the prompt.
 
     Args:
         sizes: The model's.
         rows: Rows of the batch.
-        prompt: Tokens of the longest prompt.
-        new: Tokens of the longest answer, whose logits are computed.
-        recomputed: Whether the logits are computed again on the way back, as TRL does to save memory.
+        tokens: Tokens of each row, padding included.
+        logits: Positions of each row whose logits are computed.
     """
-    return 3 * forward_flops(sizes, rows, prompt + new, new) + recomputed * 2 * rows * sizes.head * new
+    return 3 * forward_flops(sizes, rows, tokens, logits) + 2 * rows * sizes.head * logits

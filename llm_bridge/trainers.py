@@ -20,7 +20,7 @@ import torch
 from datasets import Dataset
 from transformers import PrinterCallback, TrainerCallback
 
-from llm_bridge.flops import Sizes, rollout_flops, sizes_of, update_flops
+from llm_bridge.flops import Sizes, forward_flops, rollout_flops, sizes_of, update_flops
 from llm_bridge.learning import Learning
 from llm_bridge.models import PLAIN_END, Loaded
 from llm_bridge.rewards import Reward
@@ -113,7 +113,7 @@ class Spent:
     tokens_trained: int = 0
     flops: int = 0
 
-    def add(self, sizes: Sizes, learning: Learning, prompts: Sequence[int], answers: Sequence[int]) -> None:
+    def add(self, sizes: Sizes, learning: Learning, prompts: Sequence[int], answers: Sequence[int], cpu: bool) -> None:
         """Add the answers of one round of sampling, or the solutions of one update of "sft".
 
         Args:
@@ -121,17 +121,20 @@ class Spent:
             learning: How it is trained.
             prompts: Tokens of the prompt of each answer.
             answers: Tokens of each answer.
+            cpu: Whether it runs on a CPU, where TRL computes the logits of the prompts too.
         """
         rows, prompt, new = len(answers), max(prompts), max(answers)
+        logits = prompt + new - 1 if cpu else new
         sampled = learning.method != "sft"
         self.samples += rows // learning.group
         self.tokens_generated += sampled * sum(answers)
         self.tokens_trained += learning.iterations * (sum(prompts) + sum(answers))
-        self.flops += learning.iterations * update_flops(sizes, rows, prompt, new, recomputed=sampled)
+        self.flops += learning.iterations * update_flops(sizes, rows, prompt + new, logits)
         if sampled:
-            passes = (learning.kl > 0) + (learning.iterations > 1)  # log-probabilities of the start, of the sampler
-            scored = update_flops(sizes, rows, prompt, new, recomputed=False) // 3
-            self.flops += rollout_flops(sizes, rows, prompt, new) + passes * scored
+            # log-probabilities of the start, and of the sampler
+            passes = (learning.kl > 0) + (learning.iterations > 1 or learning.method == "rloo")
+            self.flops += rollout_flops(sizes, rows, prompt, new)
+            self.flops += passes * forward_flops(sizes, rows, prompt + new, logits)
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,7 +304,7 @@ def _common(job: Job, rows: int, folder: str) -> dict[str, Any]:
         "gradient_checkpointing": learning.checkpointing,
         "bf16": learning.precision == "bfloat16",
         "fp16": False,
-        "use_cpu": (job.start.device == "cpu"),
+        "use_cpu": job.start.device == "cpu",
         "seed": seed,
         "data_seed": seed,
         "logging_steps": 1,
@@ -353,10 +356,8 @@ def _grpo(learning: Learning) -> dict[str, Any]:
 def _needs_vllm(job: Job) -> None:
     import importlib.util
 
-    if importlib.util.find_spec("vllm") is None or (job.start.device == "cpu"):
-        raise InputError(
-            "sampler = vllm needs a GPU and the extra: pip install rlaws[vllm]. Without, give sampler=hf."
-        )
+    if importlib.util.find_spec("vllm") is None or job.start.device == "cpu":
+        raise InputError("sampler = vllm needs a GPU and the extra: pip install rlaws[vllm]. Without, give sampler=hf.")
 
 
 def _adapter(learning: Learning) -> Any:
@@ -392,11 +393,12 @@ def _order(job: Job, wanted: int) -> np.ndarray[Any, np.dtype[np.int64]]:
 def _reward(job: Job, spent: Spent, lengths: Sequence[int]) -> Callable[..., list[float]]:
     """Return the reward function, which counts what is spent too: it sees every answer once."""
     earned, sizes = Reward(job.task, job.learning, child(job.seed, 2)), sizes_of(job.start.model)
+    cpu = job.start.device == "cpu"
 
     def outcome(
         completions: Sequence[Any], completion_ids: Sequence[Sequence[int]], number: Sequence[int], **more: Any
     ) -> list[float]:
-        spent.add(sizes, job.learning, [lengths[i] for i in number], [len(ids) for ids in completion_ids])
+        spent.add(sizes, job.learning, [lengths[i] for i in number], [len(ids) for ids in completion_ids], cpu)
         texts = [c if isinstance(c, str) else c[0]["content"] for c in completions]
         return [float(r) for r in earned(number, texts)]
 
@@ -430,16 +432,19 @@ class _Counting(TrainerCallback):
 
     def __init__(self, job: Job, spent: Spent) -> None:
         self.sizes, self.learning, self.spent = sizes_of(job.start.model), job.learning, spent
+        self.cpu = job.start.device == "cpu"
         every = job.learning.prompts * job.learning.group
         told = [len(job.start.answer(text)[0]) + 1 for text in job.task.solutions]
         self.asked, self.told = ([round(float(np.mean(x)))] * every for x in (job.lengths(), told))
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **more: Any) -> None:
         """Count one update."""
-        self.spent.add(self.sizes, self.learning, self.asked, self.told)
+        self.spent.add(self.sizes, self.learning, self.asked, self.told, self.cpu)
 
 
-def told(history: Sequence[Mapping[str, Any]], names: Mapping[str, str], steps: Sequence[int]) -> dict[str, list[float]]:
+def told(
+    history: Sequence[Mapping[str, Any]], names: Mapping[str, str], steps: Sequence[int]
+) -> dict[str, list[float]]:
     """Return columns of TRL's log as means from one evaluation to the next; NaN before the first update.
 
     Args:

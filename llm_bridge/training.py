@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,6 +43,8 @@ HELD_OUT = 96
 """Held-out problems of each set."""
 DRAWS = 4
 """Samples of each of them."""
+EVALUATIONS = 12
+"""Of the standard run."""
 TOLD = {
     "reward": "reward", "length": "completions/mean_length", "train_entropy": "entropy", "grad_norm": "grad_norm",
     "dead_groups": "frac_reward_zero_std", "cut": "completions/clipped_ratio",
@@ -131,15 +133,11 @@ def standard(model: str, base_seed: int, updates: int, method: str = "grpo") -> 
     return Plan(settings, Learning(method=method), Family(), updates, EVALUATIONS, base_seed)
 
 
-EVALUATIONS = 12
-
-
 def run(plan: Plan) -> Path:
     """Return the folder of a run, from the cache or trained now: ``MODEL``, ``TABLE``, ``STEPS`` and ``LOG``."""
     plan.learning.check()
-    made = {f.name: getattr(plan, f.name) for f in fields(Plan) if f.name not in ("settings", "learning", "family")}
-    made |= {"learning": plan.learning.learning(), "family": [plan.family.length, plan.family.modulus, plan.family.reset]}
-    made |= _identity(plan.settings)
+    made = {"updates": plan.updates, "evaluations": plan.evaluations, "seed": plan.seed, "family": asdict(plan.family)}
+    made |= {"learning": plan.learning.learning(), **_identity(plan.settings)}
     return cached_folder(SHELF, "run", made, partial(record, plan), LIBRARIES)
 
 
