@@ -23,6 +23,8 @@ class Rollouts:
         length: Number of steps (or tokens) of the solution, [M].
         step_correct: Whether each shown step is right, [M, L], or None where the task shows no steps.
         logprob: Log-probability of the solution under the policy, [M], or None.
+        answer: Class of the answer within its problem, [M], -1 for none; None where the policy does not tell.
+        valid: Whether the solution has the asked form, right or not, [M]; None where the policy does not tell.
         cost: What sampling them took, by ledger entry.
     """
 
@@ -32,6 +34,8 @@ class Rollouts:
     length: NDArray[np.int64]
     step_correct: NDArray[np.bool_] | None = None
     logprob: NDArray[np.float64] | None = None
+    answer: NDArray[np.int64] | None = None
+    valid: NDArray[np.bool_] | None = None
     cost: Mapping[str, Any] = field(default_factory=dict)
 
     def counts(self, problems: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

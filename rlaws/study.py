@@ -172,7 +172,9 @@ class Cell:
         streams = self.stream().spawn(2)
         problems = made["problems"].draw(streams[0]) if "problems" in made else None
         measured: Measurement = probe.measure(policy, problems, self.budget, streams[1])
-        return measured
+        if not hasattr(policy, "provenance"):
+            return measured
+        return dataclasses.replace(measured, provenance={**measured.provenance, "policy": policy.provenance()})
 
 
 def cell_keys(cells: Sequence[Cell], code: str) -> list[str]:
@@ -276,7 +278,7 @@ def _core_sources(module: str) -> frozenset[Path]:
 
 
 def data_files(study: Study, cells: Sequence[Cell] | None = None) -> list[Path]:
-    """Return the data files that the study's policies read; the policy says so in ``sources()``.
+    """Return the data files that the study's policies and problems read; each says so in ``sources()``.
 
     Every distinct policy, problem set and probe is built for it, so that a study that cannot run is refused before
     anything is measured.
@@ -295,11 +297,11 @@ def data_files(study: Study, cells: Sequence[Cell] | None = None) -> list[Path]:
         fresh = [part for part, spec in cell.specs.items() if id(spec) not in seen]
         seen.update(id(cell.specs[part]) for part in fresh)
         made = {part: build(cell.specs[part], study.allow) for part in fresh}
-        if "policy" not in made:
-            continue
-        probe = resolve(str(cell.specs["probe"]["_target_"]), study.allow)
-        refuse_unless_able(made["policy"], probe.REQUIRES, probe.NAME)
-        found.update(dict.fromkeys(made["policy"].sources() if hasattr(made["policy"], "sources") else ()))
+        if "policy" in made:
+            probe = resolve(str(cell.specs["probe"]["_target_"]), study.allow)
+            refuse_unless_able(made["policy"], probe.REQUIRES, probe.NAME)
+        for part in made.values():
+            found.update(dict.fromkeys(part.sources() if hasattr(part, "sources") else ()))
     return list(found)
 
 

@@ -40,6 +40,8 @@ class UniformPolicy:
             length=np.full(problem.size, length),
             step_correct=graded.step_correct,
             logprob=-length * np.log(modulus[problem].astype(np.float64)),
+            answer=values[:, -1],
+            valid=np.ones(problem.size, dtype=bool),
             cost={"samples": problem.size, "env_steps": problem.size * length},
         )
 

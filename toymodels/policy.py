@@ -187,6 +187,8 @@ class ToyPolicy(Settings):
             length=np.full(len(drawn.rows), self.steps),
             step_correct=drawn.grade.follows,
             logprob=drawn.logprob,
+            answer=task.answers(drawn.rows, drawn.reading),
+            valid=(drawn.reading.values >= 0).all(axis=1) & drawn.reading.ended,
             cost={"tokens": int(drawn.reading.length.sum()), "flops": drawn.flops},
         )
 
