@@ -96,6 +96,7 @@ class Examiner:
         )
         return out.tokens.cpu(), out.lengths.cpu()
 
+    @torch.inference_mode()
     def compared(self, model: Any, answers: Answers) -> tuple[float, float]:
         """Return the mean entropy of a token and the KL of an answer to the start, in nats, at the temperature.
 
