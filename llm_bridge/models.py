@@ -12,6 +12,7 @@ import re
 from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -133,6 +134,16 @@ def _fetched(name: str, revision: str) -> Path:
         ) from error
 
 
+def names(settings: ModelSettings) -> dict[str, Any]:
+    """Return what a model is called, by which a recording of it is found when the model itself is gone."""
+    return {"model": _short(settings.model), "base_seed": settings.base_seed, "adapter": _short(settings.adapter)}
+
+
+def _short(name: str) -> str:
+    """Return the last two parts of a path; a hub id has no more."""
+    return "/".join(Path(name).parts[-2:]) if name else ""
+
+
 def revision(where: Path, adapter: str = "") -> str:
     """Return the hash of what a model's numbers rest on: the files of the model and of an adapter."""
     return _hash(_stamp(where) + (_stamp(adapter_of(adapter)) if adapter else ()))
@@ -207,6 +218,12 @@ def device_of(name: str) -> str:
     if name.startswith("cuda") and not torch.cuda.is_available():
         raise InputError(f"device = {name}, but torch sees no GPU here. Use policy.device=cpu.")
     return name
+
+
+@functools.cache
+def versions(*distributions: str) -> str:
+    """Return the names and versions of libraries."""
+    return ", ".join(f"{name} {version(name)}" for name in distributions)
 
 
 def libraries() -> tuple[Any, Any]:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
 from llm_bridge import models
 from llm_bridge.backends.base import Completion, Request, Sampling, Scored
-from llm_bridge.models import Loaded
+from llm_bridge.models import Loaded, versions
 from rlaws.errors import InputError
 
 if TYPE_CHECKING:
@@ -53,10 +52,10 @@ class Transformers:
         """Return what determines its numbers."""
         s = self.settings
         return {
-            "model": s.model.rstrip("/").rsplit("/", 1)[-1],
+            **models.names(s),
             "revision": models.revision(self.folder, s.adapter),
             "engine": "hf",
-            "version": f"transformers {version('transformers')}, torch {version('torch')}",
+            "version": versions("transformers", "torch"),
             "dtype": s.dtype,
             "device": models.device_of(s.device).split(":")[0],
             "template": s.template,
@@ -68,13 +67,15 @@ class Transformers:
         loaded = self.loaded
         prompts = [self._prompt(loaded, r) for r in requests]
         order = sorted(range(len(requests)), key=lambda i: (len(prompts[i]), prompts[i]))
-        rows = [Sample(i, k) for i in order for k in range(requests[i].first, requests[i].first + requests[i].n)]
+        rows = [Sample(i, k) for i in order for k in _numbers(requests[i], sampling)]
 
         def run(part: Sequence[Sample]) -> list[Completion]:
             return self._continue(loaded, part, requests, prompts, sampling)
 
         found = dict(zip(rows, self._in_batches(rows, self.batch, run), strict=True))
-        return [[found[Sample(i, k)] for k in range(r.first, r.first + r.n)] for i, r in enumerate(requests)]
+        if sampling.temperature == 0:
+            return [[found[Sample(i, r.first)]] * r.n for i, r in enumerate(requests)]
+        return [[found[Sample(i, k)] for k in _numbers(r, sampling)] for i, r in enumerate(requests)]
 
     def _prompt(self, loaded: Loaded, request: Request) -> list[int]:
         ids = loaded.prompt(request.question, self.settings.template) + loaded.answer(request.prefix)[0]
@@ -171,6 +172,11 @@ class Transformers:
         """Return the tokens of a rendered question with the beginning of an answer."""
         loaded = self.loaded
         return len(loaded.prompt(question, self.settings.template)) + len(loaded.answer(answer)[0])
+
+
+def _numbers(request: Request, sampling: Sampling) -> range:
+    """Return the numbers of the samples to draw; greedy ones are all the same."""
+    return range(request.first, request.first + (request.n if sampling.temperature else 1))
 
 
 def _refuse_if_long(tokens: int, loaded: Loaded, question: str) -> None:
