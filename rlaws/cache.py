@@ -174,9 +174,7 @@ def _write(place: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
 def _hashes(folder: Path) -> str:
     """Return a line for every file below a folder: its SHA-256 and its path."""
     files = sorted(p for p in folder.rglob("*") if p.is_file())
-    return "".join(
-        f"{hashlib.sha256(p.read_bytes()).hexdigest()}  {p.relative_to(folder).as_posix()}\n" for p in files
-    )
+    return "".join(f"{hashlib.sha256(p.read_bytes()).hexdigest()}  {p.relative_to(folder).as_posix()}\n" for p in files)
 
 
 def _sealed(folder: Path) -> Path | None:

@@ -147,9 +147,7 @@ def compare(
     )
 
 
-def _with_curve_draws(
-    points: Points, ready: Mapping[str, Prepared], draws: int, rng: np.random.Generator
-) -> Points:
+def _with_curve_draws(points: Points, ready: Mapping[str, Prepared], draws: int, rng: np.random.Generator) -> Points:
     """Attach draws to curves: what was observed plus AR(1) noise like the residuals of the best training fit."""
     best = min(ready.values(), key=lambda r: float(r.best.solution.loss[0]))
     log = best.task.log

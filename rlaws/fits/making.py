@@ -193,9 +193,7 @@ def ready(asked: Asked, tell: Told) -> Read:
         return Read(runs, [], tables, left_out, asked)
     asked.facts.check(runs)
     chosen = [response_of(runs, name) for name in asked.responses or (None,)]
-    return Read(
-        runs, grouped(runs, asked.facts), tables, left_out, dataclasses.replace(asked, responses=tuple(chosen))
-    )
+    return Read(runs, grouped(runs, asked.facts), tables, left_out, dataclasses.replace(asked, responses=tuple(chosen)))
 
 
 def _forecast(read: Read, claims: int, tell: Told) -> dict[str, Any]:
@@ -259,9 +257,7 @@ def _judge(read: Read, claims: Claims, place: Path, command: str, tell: Told) ->
     return judged
 
 
-def _of_logs(
-    asked: Asked, claims: Claims, one: Askable, values: Mapping[str, Any], judged: _Judged
-) -> list[_Ready]:
+def _of_logs(asked: Asked, claims: Claims, one: Askable, values: Mapping[str, Any], judged: _Judged) -> list[_Ready]:
     """Return a study with training logs in the place of its table; none where they cannot be."""
     policy = policy_of(asked, asked.responses[0], one.layout)
     probe = None if one.probe is None else claims.probes[one.probe]
@@ -272,9 +268,7 @@ def _of_logs(
         return []
 
 
-def _of_answers(
-    read: Read, claims: Claims, one: Askable, values: Mapping[str, Any], judged: _Judged
-) -> list[_Ready]:
+def _of_answers(read: Read, claims: Claims, one: Askable, values: Mapping[str, Any], judged: _Judged) -> list[_Ready]:
     """Return a study with answers in the place of its counts, for each number of answers a problem.
 
     Models that cannot be measured (too few problems, none hard enough) are left out, each with its reason.

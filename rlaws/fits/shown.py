@@ -90,7 +90,6 @@ def print_explained(
             print(f"Not understood ({len(unknown)}): {names}. A mapping file can say what they are.")
         print()
 
-
     for counts in tables:
         row = _counts_row(counts)
         print(f"{printable(counts.name)}: {counts.dialect}, {printable(', '.join(counts.sources))}")

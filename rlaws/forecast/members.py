@@ -81,9 +81,7 @@ class Member:
         return bool(np.any((step.max(axis=2) > 0.01 * size[..., 0]) & (step.min(axis=2) < -0.01 * size[..., 0])))
 
 
-def _columns(
-    law: Law, linear: Sequence[int], shape: Sequence[int], shapes: Array, x: Array
-) -> tuple[Array, Array]:
+def _columns(law: Law, linear: Sequence[int], shape: Sequence[int], shapes: Array, x: Array) -> tuple[Array, Array]:
     """Return columns and offset of a law that is linear in some parameters, from its values at 1 and 2."""
     theta = np.ones((len(shapes), len(law.params)))
     theta[:, list(shape)] = shapes

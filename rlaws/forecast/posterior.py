@@ -200,9 +200,7 @@ class _Stage:
     norm: Array
 
     @classmethod
-    def at(
-        cls, member: Member, shapes: Array, runs: Runs, scale: Scale, anchors: Array, horizon: float
-    ) -> _Stage:
+    def at(cls, member: Member, shapes: Array, runs: Runs, scale: Scale, anchors: Array, horizon: float) -> _Stage:
         """Evaluate the posterior at shapes [S, d]."""
         columns, offset = member.basis(shapes, np.concatenate([runs.x, anchors, [horizon]]))
         norm = np.maximum(np.abs(columns).max(axis=2), 1e-300)

@@ -133,9 +133,7 @@ def score(curve: Curve, share: float, metric: Metric, level: float = 0.9, **opti
     return scored
 
 
-def _scored(
-    curve: Curve, share: float, method: str, draws: Array, point: Array, y: Array, level: float
-) -> Score:
+def _scored(curve: Curve, share: float, method: str, draws: Array, point: Array, y: Array, level: float) -> Score:
     tail = 0.5 * (1.0 - level)
     low, high = np.quantile(draws, [tail, 1.0 - tail], axis=0)
     return Score(

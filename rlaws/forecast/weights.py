@@ -89,9 +89,7 @@ def origins_of(
     return found
 
 
-def _origin(
-    members: Sequence[AnyMember], runs: Runs, scale: Scale, cut: float, rng: np.random.Generator
-) -> Origin:
+def _origin(members: Sequence[AnyMember], runs: Runs, scale: Scale, cut: float, rng: np.random.Generator) -> Origin:
     past = runs.until(cut)
     after = np.flatnonzero(runs.x > cut)
     after = after[np.unique(np.linspace(0, after.size - 1, min(after.size, SCORED)).round().astype(int))]

@@ -25,9 +25,7 @@ class LinearLog:
         Param("c0", "c_0", "y", -np.inf, np.inf),
         Param("c1", "c_1", "y", -np.inf, np.inf, null=0.0),
     )
-    limits: ClassVar[tuple[Limit, ...]] = (
-        Limit("c1 = 0 is a constant", {"c1": 0.0}, lambda t, x: t[0] + 0.0 * x),
-    )
+    limits: ClassVar[tuple[Limit, ...]] = (Limit("c1 = 0 is a constant", {"c1": 0.0}, lambda t, x: t[0] + 0.0 * x),)
     scale: ClassVar[str] = "linear"
 
     def predict(self, theta: Any, x: Any) -> Array:

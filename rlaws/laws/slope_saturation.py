@@ -26,9 +26,7 @@ class SlopeSaturation:
         Param("K_max", r"K_\max", "y", -np.inf, np.inf, null=0.0),
         Param("N0", "N_0", "x", 0.0, np.inf, null=0.0),
     )
-    limits: ClassVar[tuple[Limit, ...]] = (
-        Limit("N0 = 0 is a constant", {"N0": 0.0}, lambda t, x: t[0] + 0.0 * x),
-    )
+    limits: ClassVar[tuple[Limit, ...]] = (Limit("N0 = 0 is a constant", {"N0": 0.0}, lambda t, x: t[0] + 0.0 * x),)
     scale: ClassVar[str] = "linear"
 
     def predict(self, theta: Any, x: Any) -> Array:

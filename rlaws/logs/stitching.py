@@ -209,9 +209,7 @@ def duplicates(cells: Mapping[str, Cells], stitched: Stitched) -> tuple[Duplicat
     return tuple(Duplicate(float(stitched.step[i]), int(same[i]), int(differing[i])) for i in hit)
 
 
-def _count_repeats(
-    key: Cells, stitched: Stitched, same: NDArray[np.int64], differing: NDArray[np.int64]
-) -> None:
+def _count_repeats(key: Cells, stitched: Stitched, same: NDArray[np.int64], differing: NDArray[np.int64]) -> None:
     """Add one to the steps at which a key repeats its value, or changes it."""
     at = stitched.index[np.frombuffer(key.rows, dtype=np.uint32)]
     repeated = np.bincount(at[at >= 0], minlength=stitched.step.size) > 1
@@ -265,9 +263,7 @@ def _same_steps(steps: NDArray[np.float64], segments: NDArray[np.int64]) -> bool
     return all(np.array_equal(parts[0], part) for part in parts[1:])
 
 
-def _abandoned(
-    steps: NDArray[np.float64], segments: NDArray[np.int64], named: NDArray[np.bool_]
-) -> NDArray[np.bool_]:
+def _abandoned(steps: NDArray[np.float64], segments: NDArray[np.int64], named: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Return [R] the rows at or behind the first step of a later segment."""
     dropped = np.zeros(steps.size, dtype=bool)
     limit = np.inf

@@ -93,9 +93,7 @@ class ContrastAtK:
             },
         )
 
-    def _gain(
-        self, policy: Any, problems: ProblemSet, ks: Any, samples: int, seed: np.random.SeedSequence
-    ) -> Array:
+    def _gain(self, policy: Any, problems: ProblemSet, ks: Any, samples: int, seed: np.random.SeedSequence) -> Array:
         """Return the sum over problems of the differences of one run, [K]."""
         after, before = (
             pass_at_k(*counts(vary(policy, **{self.setting: value}), problems, samples, child(seed, i)), ks)

@@ -114,9 +114,7 @@ class SearchFailure:
             provenance={"methods": list(self.methods), "cost": {"expansions": cost}},
         )
 
-    def window(
-        self, policy: Any, problems: ProblemSet, method: str, seed: np.random.SeedSequence
-    ) -> tuple[int, ...]:
+    def window(self, policy: Any, problems: ProblemSet, method: str, seed: np.random.SeedSequence) -> tuple[int, ...]:
         """Return the budgets at which a method is measured, from a pilot on ``problems``."""
         start = least_budget(policy, method)
         if start * 4 > self.most:

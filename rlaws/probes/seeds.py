@@ -42,9 +42,7 @@ def runs_behind(table: Mapping[str, NDArray[Any]], curves: NDArray[np.str_], sta
     return min(np.unique(table[SEED][curves == c]).size for c in np.unique(curves))
 
 
-def mean_over_runs(
-    table: Mapping[str, NDArray[Any]], curves: NDArray[np.str_], column: str
-) -> NDArray[np.float64]:
+def mean_over_runs(table: Mapping[str, NDArray[Any]], curves: NDArray[np.str_], column: str) -> NDArray[np.float64]:
     """Return a column's mean over the runs of each curve at the same step, [R]; the column itself without seeds.
 
     Raises:

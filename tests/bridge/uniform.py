@@ -19,7 +19,7 @@ class UniformEngine:
         return {"model": "uniform values", "engine": "test"}
 
     def generate(self, requests, sampling):
-        self.asked.append([r.prefix for r in requests])
+        self.asked += requests
         return [[self._one(r, i, sampling) for i in range(r.first, r.first + r.n)] for r in requests]
 
     def _one(self, request, index, sampling):

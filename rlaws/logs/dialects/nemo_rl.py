@@ -35,11 +35,15 @@ KEYS = (
     Key(f"{_T}kl_penalty", "kl_ref", note="to the reference model, divided by its coefficient"),
     Key(f"{_T}approx_entropy", "entropy_token", note="estimated from the sampled tokens"),
     Key(
-        f"{_T}baseline_reward/pct_0", "frac_groups_all0", factor=0.01,
+        f"{_T}baseline_reward/pct_0",
+        "frac_groups_all0",
+        factor=0.01,
         note="percent of answers whose group baseline is 0",
     ),
     Key(
-        f"{_T}baseline_reward/pct_1", "frac_groups_all1", factor=0.01,
+        f"{_T}baseline_reward/pct_1",
+        "frac_groups_all1",
+        factor=0.01,
         note="percent of answers whose group baseline is 1",
     ),
     Key(f"{_T}baseline_reward/pct_mixed", note="percent of answers whose group gives a gradient"),

@@ -26,13 +26,15 @@ KEYS = (
     Key("scores", "reward_task", note="mean reward of all verifiers and environments"),
     Key("objective/scores_mean", "reward_task"),
     Key(
-        "objective/verifiable_reward", "reward_task",
+        "objective/verifiable_reward",
+        "reward_task",
         note="a flat 0.0 where an environment gives the reward: use scores",
     ),
     Key("objective/verifiable_correct_rate", "correct"),
     Key("objective/format_scores|objective/format_reward", "reward_format"),
     Key(
-        r"objective/kl2_avg", "kl_ref",
+        r"objective/kl2_avg",
+        "kl_ref",
         note="to the reference model, mean over tokens; k3, or k2 in versions with kl4_avg",
     ),
     Key(r"objective/kl[0134]_avg|objective/kl_avg", note="to the reference model, by another estimator"),

@@ -19,7 +19,8 @@ KEYS = (
     Key(f"{_T}epoch|eval/epoch", "epoch"),
     Key(f"{_T}(?:policy_loss|act_loss|actor_loss|pg)", "loss_policy"),
     Key(
-        f"{_T}(?:entropy_loss|ent_loss|entropy)", "entropy_token",
+        f"{_T}(?:entropy_loss|ent_loss|entropy)",
+        "entropy_token",
         note="the mean entropy, logged where it has a coefficient",
     ),
     Key(f"{_T}(?:actor_lr|act_lr)", "lr"),

@@ -81,7 +81,8 @@ KEYS = (
     Key("progress/problems", "prompts_step"),
     Key("progress/epoch", "epoch"),
     Key(
-        r"progress/(?:\w*ckpt_step|\w*problems|num_\w+|total_\w+|train_rollouts|effective_\w+)", note="another counter",
+        r"progress/(?:\w*ckpt_step|\w*problems|num_\w+|total_\w+|train_rollouts|effective_\w+)",
+        note="another counter",
     ),
     Key("(?:async|batch)/async_level|(?:scheduler/)?async_level(?:/mean)?", "staleness"),
     Key("time/step", "seconds_step"),

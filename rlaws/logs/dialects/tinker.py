@@ -40,7 +40,8 @@ KEYS = (
     Key("optim/lr", "lr"),
     Key("optim/entropy", "entropy_token", note="estimated from the sampled tokens"),
     Key(
-        "optim/kl_sample_train_v1", "kl_sampler_trainer",
+        "optim/kl_sample_train_v1",
+        "kl_sampler_trainer",
         note="mean log-ratio, sampler over trainer: noisy, may be negative",
     ),
     Key(
@@ -73,7 +74,6 @@ class Tinker(JsonRows):
         if not head.members:
             return super().sniff(head)
         return super().sniff(head_of(head.path / _ROWS)) if {_ROWS, "config.json"} <= set(head.members) else 0.0
-
 
     def records(self, path: Path, tell: Tell, warn: Warn) -> Iterator[Record]:
         """Yield a record a row, of the folder's rows where a folder is given."""

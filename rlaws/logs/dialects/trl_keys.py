@@ -54,7 +54,9 @@ GRPO = (
     Key(rf"{_T}completions/(?:min|max)_length", note="shortest and longest completion"),
     Key(rf"{_T}completions/(?:mean|min|max)_terminated_length", note="completions that ended by themselves only"),
     Key(
-        f"{_T}clip_ratio(?:/region_mean)?", "clip_total", note="clip_ratio is the older name of clip_ratio/region_mean",
+        f"{_T}clip_ratio(?:/region_mean)?",
+        "clip_total",
+        note="clip_ratio is the older name of clip_ratio/region_mean",
     ),
     Key(f"{_T}clip_ratio/low_mean", "clip_low"),
     Key(f"{_T}clip_ratio/high_mean", "clip_high"),

@@ -38,8 +38,10 @@ _KL = (
     Key("actor/ppo_kl", "kl_old_new"),
     Key(r"(?:rollout_corr|mismatch|mismatch_kl)/(?:mismatch_|rollout_)?kl", "kl_sampler_trainer"),
     Key(r"(?:rollout_corr|mismatch|rollout_is)/.*", note="correction for sampler and trainer that differ"),
-    Key(r"training/rollout_(?:probs|actor_probs)_diff_.*|training/rollout_actor_probs_pearson_corr",
-        note="difference of probabilities between sampler and trainer; no KL divergence"),
+    Key(
+        r"training/rollout_(?:probs|actor_probs)_diff_.*|training/rollout_actor_probs_pearson_corr",
+        note="difference of probabilities between sampler and trainer; no KL divergence",
+    ),
 )
 _ACTOR = (
     Key(r"actor/entropy(?:_loss)?", "entropy_token"),

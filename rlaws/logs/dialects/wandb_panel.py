@@ -58,9 +58,7 @@ class WandbPanel:
                 yield Record(None if first.startswith("Relative Time") else step, {**timed, **values}, at, run)
 
 
-def _place(
-    places: dict[str, tuple[str, str]], name: str, warn: Callable[[str], None], path: Path
-) -> tuple[str, str]:
+def _place(places: dict[str, tuple[str, str]], name: str, warn: Callable[[str], None], path: Path) -> tuple[str, str]:
     """Return run and metric of a column; the last " - " separates them, for run names hold it more often."""
     run, separator, metric = name.rpartition(" - ")
     if not separator:
