@@ -7,7 +7,7 @@ mostly cancels in differences. Entropy and KL are exact at each position of the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -148,18 +148,36 @@ class Exams:
     sets: Mapping[str, Task]
     easy: NDArray[np.bool_]
 
-    def marks(self, model: Any, examiner: Examiner) -> dict[str, Any]:
-        """Return losses on every set; on "test" the entropy, the KL to the start and the length too."""
-        marks: dict[str, Any] = {}
-        for name, task in self.sets.items():
-            answers = examiner.answers(model, task)
-            right = task.grade(answers.problem, answers.texts).correct.reshape(-1, examiner.draws).mean(axis=1)
-            if name != "test":
+    def others(self) -> tuple[str, ...]:
+        """Return the names of the sets beside "test"."""
+        return tuple(name for name in self.sets if name != "test")
+
+    def marks(self, model: Any, examiner: Examiner, names: Collection[str]) -> dict[str, Any]:
+        """Return the loss on every set, and on "test" the entropy, the KL to the start and the length too.
+
+        Args:
+            model: A network.
+            examiner: Asks it.
+            names: Sets to ask, "test" among them; the loss of the others is NaN.
+        """
+        marks: dict[str, Any] = {f"loss_{name}": np.nan for name in self.others()}
+        for name in names:
+            answers = examiner.answers(model, self.sets[name])
+            graded = self.sets[name].grade(answers.problem, answers.texts)
+            right = graded.correct.reshape(-1, examiner.draws).mean(axis=1)
+            if name == "test":
+                marks |= self._of_test(right, answers, *examiner.compared(model, answers))
+            else:
                 marks[f"loss_{name}"] = float(1.0 - right.mean())
-                continue
-            entropy, kl = examiner.compared(model, answers)
-            marks |= {"test_loss": float(1.0 - right.mean()), "success": right, "entropy": entropy, "kl": kl}
-            marks["length"] = float(answers.lengths.float().mean())
-            marks["loss_easy"] = float(1.0 - right[self.easy].mean())
-            marks["loss_hard"] = float(1.0 - right[~self.easy].mean())
         return marks
+
+    def _of_test(self, right: NDArray[np.float64], answers: Answers, entropy: float, kl: float) -> dict[str, Any]:
+        return {
+            "test_loss": float(1.0 - right.mean()),
+            "loss_easy": float(1.0 - right[self.easy].mean()),
+            "loss_hard": float(1.0 - right[~self.easy].mean()),
+            "success": right,
+            "entropy": entropy,
+            "kl": kl,
+            "test_length": float(answers.lengths.float().mean()),
+        }

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from llm_bridge.learning import Learning, learning_of
 from llm_bridge.models import LADDER
 from llm_bridge.settings import ModelSettings
-from llm_bridge.training import DRAWS, EVALUATIONS, HELD_OUT, STEPS, Arrays, Family, Plan, run, table
+from llm_bridge.training import DRAWS, EVALUATIONS, HELD_OUT, STANDARD, STEPS, Arrays, Family, Plan, run, table
 from rlaws.errors import InputError, suggest
 
 Table = dict[str, NDArray[Any]]
@@ -48,11 +48,11 @@ class LLMRuns(ModelSettings, Learning):
         "evaluations": "evaluations", "length": "steps", "modulus": "1", "reset": "1", "layout": "name", "scale": "1",
     }  # fmt: skip
     seeds: tuple[int, ...] = (0, 1, 2)
-    updates: int = 48
+    updates: int = 40
     evaluations: int = EVALUATIONS
-    length: int = 4
-    modulus: int = 7
-    reset: float = 0.1
+    length: int = STANDARD.length
+    modulus: int = STANDARD.modulus
+    reset: float = STANDARD.reset
     layout: str = "curves"
     scale: float = 1.0
 

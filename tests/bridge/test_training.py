@@ -29,6 +29,7 @@ from rlaws.probes.recorded_reward_entropy import RecordedRewardEntropy
 from rlaws.probes.size_gain import SizeGain
 from tests.bridge.able import FAMILY, make_able
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*checkpointing.*:FutureWarning")  # peft and TRL, of transformers
 SEED = np.random.SeedSequence(1)
 QUICK = Budget("test", 1.0, 100)
 SMALL = {"prompts": 4, "group": 4, "updates": 4, "evaluations": 4, "length": 2, "modulus": 3, "device": "cpu"}
@@ -133,15 +134,12 @@ def test_a_verifier_errs_at_its_rates(chains):
 
 
 # ------------------------------------------------------------------------------------------------------------- flops
-@pytest.mark.filterwarnings("ignore:.*checkpointing.*:FutureWarning")
 @pytest.mark.parametrize("learning", [{}, {"kl": 0.1}, {"iterations": 2}, {"method": "rloo"}, {"rows": 8}])
 def test_flops_are_those_of_the_products_that_are_run(able, chains, learning):
     """Against torch's counter, which does not see the in-place products with which TRL adds up the head's gradients."""
     options = {"prompts": 4, "group": 4, **learning}
     with FlopCounterMode(display=False) as counter:
-        made = trainers.train(
-            lambda: job_of(able, chains, 2, eager=True, **options), lambda *at: at[2].flops, [2]
-        )
+        made = trainers.train(lambda: job_of(able, chains, 2, eager=True, **options), lambda *at: at[2].flops, [2])
     job = job_of(able, chains)
     longest = [int(row["completions/max_length"]) for row in made.history if "completions/max_length" in row]
     tokens = sum(max(job.lengths()) + new - 1 for new in longest) * learning.get("iterations", 1)
@@ -193,7 +191,6 @@ def test_easy_problems_have_fewer_steps_that_count():
     assert hard[exams.easy].max() <= hard[~exams.easy].min()
 
 
-@pytest.mark.filterwarnings("ignore:.*checkpointing.*:FutureWarning")
 @pytest.mark.parametrize(("rows", "ends"), [(4, 4), (0, None)])
 def test_when_memory_runs_out_a_pass_has_fewer_rows(able, chains, monkeypatch, rows, ends):
     tried, real = [], trainers._train
