@@ -247,10 +247,16 @@ def test_entropy_and_kl_of_sampled_answers(able, chains):
     assert examiner.compared(other.model, examiner.answers(other.model, task))[1] == pytest.approx(0.0, abs=1e-9)
     engine = ModelSettings(models=(str(able),), device="cpu").open()
     told = engine.score([(task.questions[p], t) for p, t in zip(answers.problem, answers.texts, strict=True)])
-    scored = sum(float(s.entropies.sum()) for s in told)
-    last = -(own.exp() * own).sum(-1)[torch.arange(len(kept)), answers.lengths - 1]
-    ended = torch.isin(answers.tokens[torch.arange(len(kept)), answers.lengths - 1], torch.tensor(sorted(start.ends)))
-    assert scored + float(last[ended].sum()) == pytest.approx(entropy * float(answers.lengths.sum()), rel=1e-3)
+    each = -(own.exp() * own).sum(-1)
+    assert entropy == pytest.approx(float(each[kept].sum() / kept.sum()), rel=1e-5)
+    same = [
+        i
+        for i, t in enumerate(answers.texts)
+        if start.answer(t)[0] == answers.tokens[i, : len(told[i].pieces)].tolist()
+    ]
+    assert len(same) > 500, "some answers of a poor model are cut into other tokens when they are read again"
+    for i in same[:200]:
+        assert each[i, : len(told[i].pieces)].numpy() == pytest.approx(told[i].entropies, abs=1e-4)
 
 
 def test_the_same_questions_get_the_same_answers(able, chains):
