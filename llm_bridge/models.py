@@ -134,6 +134,16 @@ def _fetched(name: str, revision: str) -> Path:
         ) from error
 
 
+def in_hub_cache(settings: ModelSettings) -> Path:
+    """Return the directory of a hub model's small files in the hub's cache, without a network; it may not exist."""
+    from huggingface_hub import try_to_load_from_cache
+
+    if not HUB_ID.fullmatch(settings.model):
+        return Path(settings.model)
+    found = try_to_load_from_cache(settings.model, "tokenizer.json", revision=settings.revision or None)
+    return Path(found).parent if isinstance(found, str) else Path(settings.model)
+
+
 def names(settings: ModelSettings) -> dict[str, Any]:
     """Return what a model is called, by which a recording of it is found when the model itself is gone."""
     return {"model": _short(settings.model), "base_seed": settings.base_seed, "adapter": _short(settings.adapter)}
@@ -244,7 +254,7 @@ def libraries() -> tuple[Any, Any]:
 
 def _read(folder: Path, dtype: str, device: str, adapter: str, revision: str) -> Loaded:
     torch, transformers = libraries()
-    words = tokenizer(folder)
+    read = tokenizer(folder)
     try:
         model, report = transformers.AutoModelForCausalLM.from_pretrained(
             folder, dtype=getattr(torch, dtype), local_files_only=True, output_loading_info=True
@@ -256,14 +266,14 @@ def _read(folder: Path, dtype: str, device: str, adapter: str, revision: str) ->
             f"The weights of '{folder}' lack {sorted(report['missing_keys'])[0]}: they are not those of its "
             "config.json, or of no causal language model."
         )
-    if len(words) > model.config.get_text_config().vocab_size:
+    known = model.config.get_text_config().vocab_size
+    if len(read) > known:
         raise InputError(
-            f"The tokenizer of '{folder}' has {len(words)} tokens, its model only "
-            f"{model.config.get_text_config().vocab_size}: they do not belong together."
+            f"The tokenizer of '{folder}' has {len(read)} tokens, its model only {known}: they do not belong together."
         )
     model = _adapted(model, adapter) if adapter else model
-    limit = getattr(model.config.get_text_config(), "max_position_embeddings", None)
-    return Loaded(model.to(device).eval(), words, revision, device, _ends(model, words), limit)
+    ends = _ends(model.generation_config, read)
+    return Loaded(model.to(device).eval(), read, revision, device, ends, _limit(model.config))
 
 
 def _line(error: Exception) -> str:
@@ -278,10 +288,27 @@ def _adapted(model: Any, adapter: str) -> Any:
     return both.merge_and_unload() if str(model.dtype) == "torch.float32" else both
 
 
-def _ends(model: Any, words: Any) -> frozenset[int]:
-    named = model.generation_config.eos_token_id
+def _ends(generation: Any, read: Any) -> frozenset[int]:
+    named = generation.eos_token_id
     several = named if isinstance(named, list) else [named]
-    return frozenset(int(i) for i in [*several, words.eos_token_id] if i is not None)
+    return frozenset(int(i) for i in [*several, read.eos_token_id] if i is not None)
+
+
+def _limit(config: Any) -> int | None:
+    return getattr(config.get_text_config(), "max_position_embeddings", None)
+
+
+def words(folder: Path, revision: str = "") -> Loaded:
+    """Return what a model reads and how it ends, without its weights: they lie in another process, or elsewhere."""
+    _, transformers = libraries()
+    read = tokenizer(folder)
+    if not (folder / "config.json").is_file():
+        return Loaded(None, read, revision, "", frozenset({read.eos_token_id} - {None}))
+    config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
+    named = transformers.GenerationConfig.from_model_config(config)
+    if (folder / "generation_config.json").is_file():
+        named = transformers.GenerationConfig.from_pretrained(folder, local_files_only=True)
+    return Loaded(None, read, revision, "", _ends(named, read), _limit(config))
 
 
 def tokenizer(folder: Path) -> Any:
@@ -299,21 +326,21 @@ def tokenizer(folder: Path) -> Any:
             f"'{folder}' has no tokenizer.json (a fast tokenizer). transformers writes one with "
             "AutoTokenizer.from_pretrained(...).save_pretrained(...)."
         )
-    words = transformers.PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True)
-    _refuse_if_changed(folder, words)
-    return words
+    read = transformers.PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True)
+    _refuse_if_changed(folder, read)
+    return read
 
 
 TRIAL = "Compute 12 + 34 = 46 modulo 2026.\n\nStep 1: x <- 7 * x;  it's 5"
 
 
-def _refuse_if_changed(folder: Path, words: Any) -> None:
+def _refuse_if_changed(folder: Path, read: Any) -> None:
     from tokenizers import Tokenizer
 
     saved = Tokenizer.from_file(str(folder / "tokenizer.json")).encode(TRIAL, add_special_tokens=False).ids
-    read = words(TRIAL, add_special_tokens=False)["input_ids"]
-    if saved != read:
+    now = read(TRIAL, add_special_tokens=False)["input_ids"]
+    if saved != now:
         raise InputError(
-            f"transformers reads the tokenizer of '{folder}' otherwise than it was saved: {read[:8]}… instead of "
+            f"transformers reads the tokenizer of '{folder}' otherwise than it was saved: {now[:8]}… instead of "
             f"{saved[:8]}…. Save it as a PreTrainedTokenizerFast."
         )

@@ -28,7 +28,9 @@ from rlaws.errors import InputError, RlawsError
 from rlaws.store import canonical, digest, write_json
 
 IDENTITY = "identity.json"
-ROWS = 4096
+NOTES = "notes"
+"""What of an identity is told and does not tell engines apart."""
+ROWS = 2048
 """Samples that are drawn between one writing and the next."""
 Pair = tuple[str, str]
 Line = Mapping[str, Any]
@@ -63,7 +65,7 @@ class Store:
     @staticmethod
     def of(identity: Mapping[str, Any]) -> Store:
         """Return the store of an engine on this machine, made if need be; one in a process."""
-        folder = samples_folder() / digest(dict(identity))
+        folder = samples_folder() / digest({k: v for k, v in identity.items() if k != NOTES})
         try:
             if not (folder / IDENTITY).is_file():
                 write_json(folder / IDENTITY, dict(identity))

@@ -65,9 +65,9 @@ class Transformers:
     def generate(self, requests: Sequence[Request], sampling: Sampling) -> list[list[Completion]]:
         """Return the completions of every request; rows of like length share a batch."""
         loaded = self.loaded
-        prompts = [self._prompt(loaded, r) for r in requests]
+        prompts = [prompt_of(loaded, r, self.settings.template) for r in requests]
         order = sorted(range(len(requests)), key=lambda i: (len(prompts[i]), prompts[i]))
-        rows = [Sample(i, k) for i in order for k in _numbers(requests[i], sampling)]
+        rows = [Sample(i, k) for i in order for k in numbers(requests[i], sampling)]
 
         def run(part: Sequence[Sample]) -> list[Completion]:
             return self._continue(loaded, part, requests, prompts, sampling)
@@ -75,12 +75,7 @@ class Transformers:
         found = dict(zip(rows, self._in_batches(rows, self.batch, run), strict=True))
         if sampling.temperature == 0:
             return [[found[Sample(i, r.first)]] * r.n for i, r in enumerate(requests)]
-        return [[found[Sample(i, k)] for k in _numbers(r, sampling)] for i, r in enumerate(requests)]
-
-    def _prompt(self, loaded: Loaded, request: Request) -> list[int]:
-        ids = loaded.prompt(request.question, self.settings.template) + loaded.answer(request.prefix)[0]
-        _refuse_if_long(len(ids) + 1, loaded, request.question)
-        return ids
+        return [[found[Sample(i, k)] for k in numbers(r, sampling)] for i, r in enumerate(requests)]
 
     def _continue(
         self, loaded: Loaded, rows: Sequence[Sample], requests: Sequence[Request], prompts: Sequence[list[int]],
@@ -94,7 +89,7 @@ class Transformers:
         several = list(dict.fromkeys(tuple(prompts[r.request]) for r in rows))
         place = {prompt: i for i, prompt in enumerate(several)}
         mine = [place[tuple(prompts[r.request])] for r in rows]
-        limit = [min(sampling.max_tokens, _room(loaded, len(several[i]))) for i in mine]
+        limit = [min(sampling.max_tokens, room(loaded, len(several[i]))) for i in mine]
         stream = [uniforms(requests[r.request].seed, [r.number], max(limit)) for r in rows]
         device = loaded.device
         out = decode(
@@ -121,7 +116,7 @@ class Transformers:
             done = torch.isin(new, ends)
             if stop:
                 maybe = (self._enders[key][new] & ~done).nonzero().flatten()
-                texts = _texts(loaded, tokens[maybe].tolist())
+                texts = texts_of(loaded, tokens[maybe].tolist())
                 done[maybe] = torch.tensor([any(s in text for s in stop) for text in texts], dtype=torch.bool).to(
                     done.device
                 )
@@ -159,7 +154,7 @@ class Transformers:
         pairs = []
         for question, answer in texts:
             prompt, (ids, pieces) = loaded.prompt(question, self.settings.template), loaded.answer(answer)
-            _refuse_if_long(len(prompt) + len(ids), loaded, question)
+            refuse_if_long(len(prompt) + len(ids), loaded, question)
             pairs.append((prompt, ids, pieces))
         order = sorted(range(len(pairs)), key=lambda i: len(pairs[i][0]) + len(pairs[i][1]))
         longest = max((len(p) + len(a) for p, a, _ in pairs), default=1)
@@ -174,12 +169,24 @@ class Transformers:
         return len(loaded.prompt(question, self.settings.template)) + len(loaded.answer(answer)[0])
 
 
-def _numbers(request: Request, sampling: Sampling) -> range:
+def numbers(request: Request, sampling: Sampling) -> range:
     """Return the numbers of the samples to draw; greedy ones are all the same."""
     return range(request.first, request.first + (request.n if sampling.temperature else 1))
 
 
-def _refuse_if_long(tokens: int, loaded: Loaded, question: str) -> None:
+def prompt_of(loaded: Loaded, request: Request, template: str) -> list[int]:
+    """Return the tokens of a request.
+
+    Raises:
+        InputError: If not one token fits behind them.
+    """
+    ids = loaded.prompt(request.question, template) + loaded.answer(request.prefix)[0]
+    refuse_if_long(len(ids) + 1, loaded, request.question)
+    return ids
+
+
+def refuse_if_long(tokens: int, loaded: Loaded, question: str) -> None:
+    """Refuse what the context does not hold."""
     if loaded.context is not None and tokens > loaded.context:
         raise InputError(
             f"A prompt needs {tokens} tokens, and the model's context holds {loaded.context}: "
@@ -187,7 +194,7 @@ def _refuse_if_long(tokens: int, loaded: Loaded, question: str) -> None:
         )
 
 
-def _room(loaded: Loaded, prompt: int) -> int:
+def room(loaded: Loaded, prompt: int) -> int:
     """Return how many tokens fit behind a prompt."""
     return 2**31 if loaded.context is None else loaded.context - prompt
 
@@ -215,7 +222,7 @@ def _may_end(tokenizer: Any, stop: tuple[str, ...]) -> list[bool]:
     return [not last.isdisjoint(piece) for piece in pieces]
 
 
-def _texts(loaded: Loaded, rows: Sequence[Sequence[int]], before: Sequence[Sequence[int]] = ()) -> list[str]:
+def texts_of(loaded: Loaded, rows: Sequence[Sequence[int]], before: Sequence[Sequence[int]] = ()) -> list[str]:
     """Return the texts of tokens, without end tokens.
 
     Some tokenizers drop the first blank of a text, so the last token before each is shown too, and cut off again.
@@ -230,10 +237,11 @@ def _texts(loaded: Loaded, rows: Sequence[Sequence[int]], before: Sequence[Seque
 
 
 def _completions(loaded: Loaded, prompts: Sequence[Sequence[int]], out: Any, stop: tuple[str, ...]) -> list[Completion]:
-    lengths, totals, finished = out.lengths.tolist(), out.logprobs.tolist(), out.finished.tolist()
+    lengths = out.lengths.tolist()
     rows = [row[:n] for row, n in zip(out.tokens.tolist(), lengths, strict=True)]
-    texts = [cut(text, stop) for text in _texts(loaded, rows, prompts)]
-    return [Completion(*values) for values in zip(texts, lengths, totals, finished, strict=True)]
+    texts = [cut(text, stop) for text in texts_of(loaded, rows, prompts)]
+    numbers = zip(texts, lengths, out.logprobs.tolist(), out.finished.tolist(), strict=True)
+    return [Completion(*values) for values in numbers]
 
 
 def cut(text: str, stop: tuple[str, ...]) -> str:
