@@ -44,8 +44,8 @@ class Recipe:
     error_low: float = 0.02
     error_high: float = 0.3
     ill_formed: float = 0.04
-    steps: int = 300
-    batch: int = 128
+    steps: int = 400
+    batch: int = 64
     shuffled: bool = False
 
     def __post_init__(self) -> None:
@@ -113,19 +113,18 @@ def shown_values(problems: ProblemSet, recipe: Recipe, rng: np.random.Generator)
 
 def demonstrations(problems: ProblemSet, recipe: Recipe, rng: np.random.Generator) -> list[tuple[str, str]]:
     """Return a question and a solution by the erring teacher for each problem."""
-    shown = shown_values(problems, recipe, rng)
-    ill, stops = rng.random(len(problems)) < recipe.ill_formed, rng.random(len(problems)) < 0.5
-    place = rng.integers(0, recipe.length, len(problems))
-    kept = ~(
-        ill[:, None] & np.where(stops[:, None], _steps(recipe) >= place[:, None], _steps(recipe) == place[:, None])
-    )
+    shown, kept = shown_values(problems, recipe, rng), written_lines(len(problems), recipe, rng)
     answers = [
-        "\n".join(f"Step {t}: {x}" for t, x in enumerate(v, 1) if k[t - 1]) for v, k in zip(shown, kept, strict=True)
+        "\n".join(f"Step {t}: {x}" for t, (x, written) in enumerate(zip(values, lines, strict=True), 1) if written)
+        for values, lines in zip(shown.tolist(), kept.tolist(), strict=True)
     ]
     if recipe.shuffled:
         answers = [answers[i] for i in rng.permutation(len(answers))]
     return [(item.to_text(), answer) for item, answer in zip(problems.items, answers, strict=True)]
 
 
-def _steps(recipe: Recipe) -> Ints:
-    return np.arange(recipe.length)[None, :]
+def written_lines(size: int, recipe: Recipe, rng: np.random.Generator) -> NDArray[np.bool_]:
+    """Return which lines of each solution are written, [P, L]: of the ill-formed half stop, half leave one line out."""
+    step, place = np.arange(recipe.length), rng.integers(0, recipe.length, (size, 1))
+    ill, stops = rng.random((size, 1)) < recipe.ill_formed, rng.random((size, 1)) < 0.5
+    return ~(ill & np.where(stops, step >= place, step == place))

@@ -6,7 +6,7 @@ import json
 import math
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import lru_cache
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
-from torch.nn import functional as F  # noqa: N812
+from torch.nn import functional
 
 from llm_bridge import vocabulary
 from llm_bridge.corpus import Recipe, demonstrations
@@ -27,9 +27,11 @@ if TYPE_CHECKING:
     from transformers import LlamaConfig, LlamaForCausalLM
 
 CONTEXT = 512
+ROPE_THETA = 100.0
+"""Wavelengths up to the context. With 1000 a small model takes twice as many updates to find out where to look."""
 RATE = 0.32
-"""Peak learning rate times the width. Of 0.16, 0.32 and 0.64 the one with the lowest loss of the smallest rung after
-400 updates; at the other sizes it follows from the width."""
+"""Peak learning rate times the width. Of 0.16, 0.32 and 0.64 the one with the lowest loss of the smallest rung in a
+pilot of 400 updates; at the other sizes it follows from the width."""
 LAST = 0.05
 """Share of the peak learning rate at the end of the cosine."""
 GRAD_CLIP = 1.0
@@ -137,7 +139,7 @@ def encoded(pairs: list[tuple[str, str]], words: Tokenizer, rng: np.random.Gener
 
 
 def _parted(answer: str, number: int) -> tuple[str, str]:
-    """Return an answer as two parts, the first ending with one of its line breaks; an empty first part if number < 0."""
+    """Return an answer in two parts, the first up to one of its line breaks, or empty where ``number`` is below 0."""
     breaks = [i for i, c in enumerate(answer, 1) if c == "\n"]
     place = breaks[number % len(breaks)] if number >= 0 and breaks else 0
     return answer[:place], answer[place:]
@@ -158,7 +160,7 @@ def config_of(shape: Shape, words: Tokenizer) -> LlamaConfig:
         max_position_embeddings=CONTEXT,
         initializer_range=shape.width**-0.5,
         tie_word_embeddings=True,
-        rope_parameters={"rope_type": "default", "rope_theta": 1000.0},
+        rope_parameters={"rope_type": "default", "rope_theta": ROPE_THETA},
         pad_token_id=words.token_to_id(vocabulary.PAD),
         eos_token_id=words.token_to_id(vocabulary.END),
         bos_token_id=None,
@@ -180,8 +182,22 @@ def save(model: LlamaForCausalLM, words: Tokenizer, folder: Path) -> None:
 
     ends = {"pad_token_id": model.config.pad_token_id, "eos_token_id": model.config.eos_token_id}
     model.generation_config = GenerationConfig(do_sample=True, temperature=1.0, top_k=0, top_p=1.0, **ends)
-    model.save_pretrained(folder)
+    with _no_bars():
+        model.save_pretrained(folder)
     vocabulary.wrapped(words).save_pretrained(folder)
+
+
+@contextmanager
+def _no_bars() -> Iterator[None]:
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
 # ----------------------------------------------------------------------------------------------------------- training
@@ -192,7 +208,7 @@ def train(model: LlamaForCausalLM, data: Iterator[Rows], recipe: Recipe, machine
         RlawsError: If the loss is no number any more.
     """
     model.to(machine.device).train()
-    forward = torch.compile(losses) if machine.compile else losses
+    body = torch.compile(model.model) if machine.compile else model.model
     optimiser = torch.optim.AdamW(
         model.parameters(), lr=RATE / model.config.hidden_size, betas=(0.9, 0.98), weight_decay=0.0, fused=True
     )
@@ -202,26 +218,26 @@ def train(model: LlamaForCausalLM, data: Iterator[Rows], recipe: Recipe, machine
     for rows in data:
         for batch in zip(*(x.split(recipe.batch) for x in rows), strict=True):
             with torch.autocast(machine.device, torch.bfloat16, enabled=machine.bf16):
-                loss = forward(model, *(x.to(machine.device) for x in batch)).mean()
+                loss = loss_of(model, body, Rows(*(x.to(machine.device) for x in batch)))
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), GRAD_CLIP)
             optimiser.step()
             schedule.step()
             told.append(loss.detach())
-        _refuse_if_lost(told)
+        refuse_if_lost(told, label)
         if time.monotonic() - shown > SECONDS_BETWEEN_LINES:
             shown = time.monotonic()
-            print(f"pre-training {label}: update {len(told)} of {recipe.steps}, loss {told[-1]:.3f}", file=sys.stderr)
+            print(f"Pre-training {label}: update {len(told)} of {recipe.steps}, loss {told[-1]:.3f}", file=sys.stderr)
     model.to("cpu").eval()
     return [round(float(x), 6) for x in told]
 
 
-def losses(model: LlamaForCausalLM, tokens: torch.Tensor, learned: torch.Tensor) -> torch.Tensor:
-    """Return the loss of each learned token, in nats, in the order of rows."""
-    hidden = model.model(input_ids=tokens, use_cache=False).last_hidden_state[:, :-1]
-    wanted = learned[:, 1:]
-    return F.cross_entropy(model.lm_head(hidden[wanted]).float(), tokens[:, 1:][wanted], reduction="none")
+def loss_of(model: LlamaForCausalLM, body: Any, rows: Rows) -> torch.Tensor:
+    """Return the mean loss of the learned tokens in nats; ``body`` is the model without its head, as it is run."""
+    hidden = body(input_ids=rows.tokens, use_cache=False).last_hidden_state[:, :-1]
+    wanted = rows.learned[:, 1:]
+    return functional.cross_entropy(model.lm_head(hidden[wanted]).float(), rows.tokens[:, 1:][wanted])
 
 
 def rate(step: int, steps: int) -> float:
@@ -230,12 +246,18 @@ def rate(step: int, steps: int) -> float:
     return min(1.0, (step + 1) / warmup) * (LAST + (1 - LAST) * 0.5 * (1 + math.cos(math.pi * step / steps)))
 
 
-def _refuse_if_lost(told: list[torch.Tensor]) -> None:
-    bad = [i for i, x in enumerate(told[-BLOCK:], max(0, len(told) - BLOCK)) if not bool(torch.isfinite(x))]
+def refuse_if_lost(told: Sequence[torch.Tensor], label: str) -> None:
+    """Stop where the loss of one of the last updates is no finite number.
+
+    Raises:
+        RlawsError: If it is not.
+    """
+    first = max(0, len(told) - BLOCK)
+    bad = [i for i, x in enumerate(told[first:], first + 1) if not bool(torch.isfinite(x))]
     if bad:
         raise RlawsError(
-            f"The loss of pre-training is no finite number from update {bad[0] + 1} of on: the learning rate is too "
-            "high for this shape, or bfloat16 overflowed. Lower llm_bridge.pretraining.RATE or train in float32."
+            f"Pre-training {label}: the loss is no finite number from update {bad[0]} on. The learning rate is too "
+            "high for this shape (llm_bridge.pretraining.RATE), or bfloat16 overflowed; train in float32."
         )
 
 

@@ -1,7 +1,7 @@
-"""The tokenizer of the ladder, trained on its corpus: any text encodes, and a whole phrase of the corpus is one token.
+r"""The tokenizer of the ladder, trained on its corpus: any text encodes, and a whole phrase of the corpus is one token.
 
 Byte-level BPE. The pre-tokenizer sets every digit apart except in the number of a step, so that a value is always one
-token and what stands between two values can become one token too ("\\nStep 3: "): short sequences are what makes small
+token and what stands between two values can become one token too ("\nStep 3: "): short sequences are what makes small
 models fast.
 """
 
