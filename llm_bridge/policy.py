@@ -6,23 +6,28 @@ back is graded here. The model does not know that it is measured, and the probe 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from math import prod
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 
+from llm_bridge import models
 from llm_bridge.backends.base import Backend, Completion, Request, Sampling, Scored
 from llm_bridge.search import Options, Searcher, refuse_unknown
 from llm_bridge.settings import ModelSettings
 from llm_bridge.tasks.base import Graded, Ints, Task, task_of
-from rlaws.errors import InputError
-from rlaws.policy import Counts
+from rlaws.errors import InputError, suggest
+from rlaws.policy import Checkpoint, Counts, GradientSums
 from rlaws.problems import ProblemSet
 from rlaws.rollouts import Rollouts
 from rlaws.search import Search, Searched
 from rlaws.seeding import child, word
 
+CLASSES = ("answer", "text")
 PIECE = 65_536
 """Most answers that are sampled and graded at a time."""
 SPARE = 1.25
@@ -39,6 +44,8 @@ class LLMPolicy(ModelSettings):
         temperature: Of sampling; 0 takes the likeliest token.
         top_p: Nucleus; 1 for all tokens.
         max_tokens: Most tokens of an answer; 0 for what the task needs.
+        classes: What ``answers`` tells apart: "answer" (the final one) or "text" (all words).
+        trained: Updates of the standard RL run (``llm_bridge.training``) that the model has had.
         steps: Most steps of an answer in a search: the chain's length, or lines of a free answer.
         step_samples: Next steps that a search samples at a node.
         guide: What judges partial answers in a search: "oracle" (the task's own labels, blurred by the two rates
@@ -53,13 +60,16 @@ class LLMPolicy(ModelSettings):
     """
 
     UNITS: ClassVar[Mapping[str, str]] = {
-        **ModelSettings.UNITS, "temperature": "1", "top_p": "1", "max_tokens": "tokens", "steps": "steps",
+        **ModelSettings.UNITS, "temperature": "1", "top_p": "1", "max_tokens": "tokens",
+        "classes": "name", "trained": "updates", "steps": "steps",
         "step_samples": "samples", "guide": "name", "scorer": "name", "scorer_kind": "name", "false_positive": "1",
         "false_negative": "1", "exploration": "1", "beam_groups": "groups",
     }  # fmt: skip
     temperature: float = 1.0
     top_p: float = 1.0
     max_tokens: int = 0
+    classes: str = "answer"
+    trained: int = 0
     steps: int = 4
     step_samples: int = 4
     guide: str = "oracle"
@@ -75,21 +85,37 @@ class LLMPolicy(ModelSettings):
         ModelSettings.__post_init__(self)
         Sampling(self.temperature, max(self.max_tokens, 1), self.top_p)  # refuses what cannot be sampled
         refuse_unknown(self.guide)
+        if self.classes not in CLASSES:
+            raise InputError(f"classes = '{self.classes}' is not known.{suggest(self.classes, CLASSES)}")
         rates = (self.false_positive, self.false_negative)
         if not all(0 <= r <= 1 for r in rates) or self.exploration < 0 or self.max_tokens < 0:
             raise InputError(
                 f"false_positive = {rates[0]}, false_negative = {rates[1]}, exploration = {self.exploration}, "
                 f"max_tokens = {self.max_tokens}: needed are rates in [0, 1], exploration >= 0 and max_tokens >= 0."
             )
-        if min(self.steps, self.step_samples, self.beam_groups) < 1:
-            raise InputError("steps, step_samples and beam_groups must be at least 1.")
+        if min(self.steps, self.step_samples, self.beam_groups) < 1 or self.trained < 0:
+            raise InputError("steps, step_samples and beam_groups must be at least 1, and trained at least 0.")
         if self.guide == "scorer" and not self.scorer:
             raise InputError("guide = scorer needs a reward model: policy.scorer=DIRECTORY.")
 
     # ---- asking
     def running(self) -> Backend:
-        """Return the engine with the model in it."""
-        return self.open() if self.engine is None else self.engine
+        """Return the engine with the model in it, trained if asked for."""
+        return self.standing().open() if self.engine is None else self.engine
+
+    def standing(self) -> ModelSettings:
+        """Return the settings of the model as it stands: of the directory that training left, where there was any."""
+        if not self.trained:
+            return self
+        from llm_bridge.training import trained_directory
+
+        where = trained_directory(self.model, self.base_seed, self.trained)
+        return replace(self, models=(str(where),), rung=0, base_seed=0, revision="", trained=0)
+
+    @property
+    def exact_parameters(self) -> int:
+        """Number of parameters, as the model's files hold them."""
+        return parameters(models.resolve(self.standing()))
 
     def provenance(self) -> Mapping[str, Any]:
         """Return what determines the numbers beside the settings: model, revision, engine, version, dtype, device."""
@@ -166,8 +192,11 @@ class LLMPolicy(ModelSettings):
         return np.full(len(problems), n, dtype=np.int64), right
 
     def answers(self, problems: ProblemSet, n: int, seed: np.random.SeedSequence) -> Ints:
-        """Return the classes of the answers of n samples of every problem, -1 for none, [P, n]."""
-        parts = [g.answer for _, _, g in self._pieces(task_of(problems), n, seed)]
+        """Return the classes of the answers of n samples of every problem, -1 for none, [P, n]; see ``classes``."""
+        parts = [
+            graded.answer if self.classes == "answer" else _numbered([c.text for c in drawn])
+            for _, drawn, graded in self._pieces(task_of(problems), n, seed)
+        ]
         return np.concatenate(parts).reshape(len(problems), n)
 
     def at_temperature(self, temperature: float) -> Any:
@@ -184,6 +213,21 @@ class LLMPolicy(ModelSettings):
         """
         questions = task_of(problems).questions
         return self.running().score([(questions[int(p)], t) for p, t in zip(problem, texts, strict=True)])
+
+    # ---- training
+    def train(self, problems: ProblemSet, times: Sequence[float], seed: np.random.SeedSequence) -> Iterator[Checkpoint]:
+        """Train on the problems and yield the policy after each of the times, in updates (``llm_bridge.training``)."""
+        from llm_bridge.training import checkpoints
+
+        yield from checkpoints(self, problems, times, seed)
+
+    def gradient_sums(
+        self, problems: ProblemSet, rollouts: int, batches: int, seed: np.random.SeedSequence
+    ) -> GradientSums:
+        """Return sums of the gradient of each step's right action over batches (``llm_bridge.gradients``)."""
+        from llm_bridge.gradients import gradient_sums
+
+        return gradient_sums(self.standing(), self.temperature, problems, rollouts, batches, seed, self.max_tokens)
 
     # ---- search
     def branch(self, problems: ProblemSet, search: Search, seed: np.random.SeedSequence) -> Searched:
@@ -208,3 +252,18 @@ class LLMPolicy(ModelSettings):
             self.steps, self.step_samples, self.guide, self.exploration, self.beam_groups, self.false_positive,
             self.false_negative, scorer,
         )  # fmt: skip
+
+
+def _numbered(texts: Sequence[str]) -> Ints:
+    """Return a number for each text, the same for equal ones."""
+    return np.unique(np.array([t.strip() for t in texts], dtype=object), return_inverse=True)[1].astype(np.int64)
+
+
+def parameters(folder: Path) -> int:
+    """Return the number of parameters that a model's safetensors hold, by their headers alone."""
+    total = 0
+    for path in sorted(folder.glob("*.safetensors")):
+        with path.open("rb") as file:
+            header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+        total += sum(prod(entry["shape"]) for name, entry in header.items() if name != "__metadata__")
+    return total

@@ -54,6 +54,17 @@ def test_problems_have_streams_of_their_own():
     assert len({tuple(row) for row in drawn}) > 40
 
 
+def test_texts_are_finer_classes_than_answers():
+    policy = LLMPolicy(engine=UniformEngine())
+    answers, texts = (replace(policy, classes=c).answers(CHAINS, 64, SEED) for c in ("answer", "text"))
+    assert max(len(set(row)) for row in answers) <= 7
+    assert min(len(set(row)) for row in texts) > 50  # of 7^4 texts
+    for a, t in zip(answers, texts, strict=True):
+        assert len(set(zip(a, t, strict=True))) == len(set(t)), "one text has one answer"
+    with pytest.raises(InputError, match="Did you mean 'text'"):
+        LLMPolicy(classes="txt")
+
+
 def test_temperature_and_length_reach_the_engine():
     seen = []
 
