@@ -12,7 +12,7 @@ from llm_bridge.training import Family
 from tests.bridge.tiny import BOS, EOS, PAD, SPECIAL, TEMPLATE
 
 FAMILY = Family(length=2, modulus=3)
-UPDATES, ROWS, RATE = 60, 32, 1e-2
+UPDATES, ROWS, RATE = 100, 32, 1e-2
 
 
 def make_able(folder: Path, seed: int = 0) -> Path:
@@ -24,7 +24,8 @@ def make_able(folder: Path, seed: int = 0) -> Path:
     special["eos_token_id"] = words.eos_token_id
     model = LlamaForCausalLM(LlamaConfig(
         vocab_size=len(words), hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
-        num_key_value_heads=2, max_position_embeddings=64, **special,
+        num_key_value_heads=2, max_position_embeddings=64, initializer_range=32**-0.5,
+        rope_parameters={"rope_type": "default", "rope_theta": 100.0}, **special,
     ))  # fmt: skip
     _teach(model, words, items)
     model.generation_config = GenerationConfig(do_sample=True, **special)
@@ -58,7 +59,7 @@ def _words(corpus: list[str]) -> PreTrainedTokenizerFast:
 
 
 def _teach(model: LlamaForCausalLM, words: PreTrainedTokenizerFast, items: tuple) -> None:
-    optimiser = torch.optim.AdamW(model.parameters(), lr=RATE, weight_decay=0.0)
+    optimiser = torch.optim.AdamW(model.parameters(), lr=RATE, betas=(0.9, 0.98), weight_decay=0.0)
     for at in range(0, len(items), ROWS):
         part = items[at : at + ROWS]
         texts = [f"<user>{item.to_text()}<bot>{item.solution_text()}{EOS}" for item in part]
