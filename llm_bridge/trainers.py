@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from datasets import Dataset
+from datasets import Dataset, are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 from transformers import PrinterCallback, TrainerCallback
 
 from llm_bridge.flops import Sizes, forward_flops, rollout_flops, sizes_of, update_flops
@@ -257,10 +257,16 @@ def _train(job: Job, rows: int, watch: _Watch) -> Trained:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Hide what TRL itself asks of transformers in words that transformers has given up."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", ".*checkpointing.*", FutureWarning)
-        yield
+    """Hide progress bars, and what TRL itself asks of transformers in words that transformers has given up."""
+    shown = not are_progress_bars_disabled()
+    disable_progress_bars()
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", ".*checkpointing.*", FutureWarning)
+            yield
+    finally:
+        if shown:
+            enable_progress_bars()
 
 
 def _trainer(job: Job, rows: int, folder: str, watch: _Watch) -> Any:
@@ -340,6 +346,7 @@ def _sampled(job: Job) -> dict[str, Any]:
     if learning.sampler == "vllm":
         _needs_vllm(job)
         made |= {"use_vllm": True, "vllm_mode": "colocate", "vllm_gpu_memory_utilization": VLLM_MEMORY}
+        made["vllm_importance_sampling_correction"] = True
     return made
 
 
