@@ -346,7 +346,6 @@ def _sampled(job: Job) -> dict[str, Any]:
     if learning.sampler == "vllm":
         _needs_vllm(job)
         made |= {"use_vllm": True, "vllm_mode": "colocate", "vllm_gpu_memory_utilization": VLLM_MEMORY}
-        made["vllm_importance_sampling_correction"] = True
     return made
 
 
@@ -356,6 +355,7 @@ def _grpo(learning: Learning) -> dict[str, Any]:
         "loss_type": learning.loss,
         "scale_rewards": learning.scale_rewards,
         "importance_sampling_level": "token",
+        "vllm_importance_sampling_correction": True,
         "entropy_coef": 0.0,
     }
 
