@@ -40,8 +40,8 @@ SHELF = "llm_bridge"
 LIBRARIES = ("torch", "transformers", "tokenizers", "trl", "peft")
 RATE = 0.016
 """Learning rate times the width of the model. Of 0.016 and 0.048, tried on one base of 0.3M for 36 updates, the one at
-which loss and KL moved one way from evaluation to evaluation. It was chosen on the ladder: give a published model a rate
-of its own, 1e-6 to 1e-5."""
+which loss and KL moved one way from evaluation to evaluation. It was chosen on the ladder: give a published model a
+rate of its own, 1e-6 to 1e-5."""
 HELD_OUT = 96
 """Held-out problems of each set."""
 DRAWS = 4
