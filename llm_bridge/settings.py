@@ -81,6 +81,11 @@ class ModelSettings:
                 )
         if not self.models or not -len(self.models) <= self.rung < len(self.models):
             raise InputError(f"rung = {self.rung}: the family has {len(self.models)} models, counted from 0.")
+        if self.base_seed and not self.model.startswith("ladder:"):
+            raise InputError(
+                f"base_seed = {self.base_seed}: '{self.model}' is one base, and a copy of it is no independent run; "
+                "give grid.base_seed=[0]."
+            )
         if min(self.batch, self.concurrency, self.tensor_parallel) < 1 or self.timeout <= 0 or self.retries < 0:
             raise InputError("batch, concurrency and tensor_parallel are at least 1, timeout is above 0, retries >= 0.")
         if self.backend == "server" and not self.endpoint:

@@ -8,7 +8,8 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +37,8 @@ your own claims, studies and settings.
 Exit codes: 0 done (whatever the verdict) · 1 a cell or a study failed · 2 the command or an input is not usable.
 """
 UNSTORED = ("out", "report", "data_dir", "json", "engine")  # what no number depends on, and places of this machine
+PARTS = ("policy", "problems", "probe", "claim", "grid", "study")
+"""Keys of a study; given with a suite they are set in each of its studies."""
 VERBS = ("list", "plan", "run", "fit", "status", "report")
 
 
@@ -136,15 +139,18 @@ def _hydra(verb: str, args: list[str]) -> None:
     from rlaws.catalogue import conf_dir, expand_globs
 
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors reach _guard instead of Hydra's own printer
-    sys.argv = [f"rlaws {verb}", *expand_globs(_arguments(verb, args))]
-    task = {"run": _run, "plan": _plan, "fit": _fit, "report": _report}[verb]
+    own, each = _of_each_study(args) if verb == "run" else (args, [])
+    sys.argv = [f"rlaws {verb}", *expand_globs(_arguments(verb, own))]
+    tasks: dict[str, Callable[[DictConfig], None]] = {
+        "run": partial(_run, each), "plan": _plan, "fit": _fit, "report": _report
+    }  # fmt: skip
     raised: list[RlawsError] = []
     home = os.getpid()
 
     def quietly(cfg: DictConfig) -> None:
         """Keep our own errors from Hydra, which prints around them; of several jobs the first is shown at the end."""
         try:
-            task(cfg)
+            tasks[verb](cfg)
         except RlawsError as error:
             if os.getpid() != home:  # a launcher's process, from which a list brings nothing home
                 raise
@@ -153,6 +159,14 @@ def _hydra(verb: str, args: list[str]) -> None:
     hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=verb)(quietly)()
     if raised:
         raise raised[0]
+
+
+def _of_each_study(args: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the arguments of a suite, and those that are set in each of its studies: the suite has no such keys."""
+    if not any(a.startswith("suite=") for a in args):
+        return list(args), []
+    each = [a for a in args if re.split(r"[.=@]", a.lstrip("+~"))[0] in PARTS]
+    return [a for a in args if a not in each], each
 
 
 def _arguments(verb: str, args: Sequence[str]) -> Sequence[str]:
@@ -167,31 +181,51 @@ def _arguments(verb: str, args: Sequence[str]) -> Sequence[str]:
 
 
 # ------------------------------------------------------------------------------------------------ run
-def _run(cfg: DictConfig) -> None:
-    """Run the study or the suite of a composed configuration."""
+def _run(each: Sequence[str], cfg: DictConfig) -> None:
+    """Run the study or the suite of a composed configuration; ``each`` is set in every study of a suite."""
     from rlaws.schema import plain
 
     values = plain(cfg)
     if values.get("suite"):
-        _run_suite(values)
+        _run_suite(values, each)
     elif values.get("study"):
-        finished = _run_values(values, _command("run", values))
+        finished = _run_values(values, _command("run", values, _task_overrides()))
         _after([finished], values, str(values["study"]["id"]))
     else:
         raise InputError("Nothing to run: give study=group/name or suite=name; `rlaws list studies` shows them.")
 
 
-def _run_suite(values: Mapping[str, Any]) -> None:
+def _run_suite(values: Mapping[str, Any], each: Sequence[str]) -> None:
     from rlaws.catalogue import suite_studies
     from rlaws.schema import compose_study
 
     finished = []
-    overrides = [o for o in _task_overrides() if not o.startswith(("suite=", "+suite="))]
+    given = [_family_of(o) for o in (*_task_overrides(), *each) if not o.startswith("suite=")]
+    family = any(o.startswith("family=") for o in given)
     for name in suite_studies(values["suite"], _config_dirs()):
-        composed = compose_study(name, overrides)
+        if family and "models" not in compose_study(name, [])["policy"]:
+            continue  # it asks no model by name: the ladder's own study, a simulator
+        own = _for_study(given, name)
+        composed = compose_study(name, own)
         if composed["study"]["rung"] in values["suite"]["rungs"]:
-            finished.append(_run_values(composed, _command("run", composed)))
+            finished.append(_run_values(composed, _command("run", composed, own)))
     _after(finished, values)
+
+
+def _family_of(override: str) -> str:
+    """Return a family for a policy of its name: studies of a suite differ in policy, but all can ask that family."""
+    from rlaws.catalogue import names
+
+    group, _, name = override.partition("=")
+    return f"family={name}" if group == "policy" and name in names("family", _config_dirs()) else override
+
+
+def _for_study(overrides: Sequence[str], study: str) -> list[str]:
+    """Return the overrides that concern a study of a suite: values of an axis go to the studies that have it."""
+    from rlaws.catalogue import read
+
+    axes = read("study", study, _config_dirs()).get("grid", {})
+    return [o for o in overrides if not o.startswith("grid.") or o.partition("=")[0].removeprefix("grid.") in axes]
 
 
 def _run_values(values: Mapping[str, Any], command: str) -> Finished:
@@ -259,10 +293,10 @@ def _after(finished: Sequence[Finished], values: Mapping[str, Any], below: str =
         raise CellError("\n".join(failed))
 
 
-def _command(verb: str, values: Mapping[str, Any]) -> str:
+def _command(verb: str, values: Mapping[str, Any], overrides: Sequence[str]) -> str:
     """Return the command that reproduces a study: its name and the settings given by hand."""
     study = values["study"]["id"]
-    given = [o for o in _task_overrides() if re.split(r"[.=]", o.lstrip("+~"))[0] not in ("study", "suite", *UNSTORED)]
+    given = [o for o in overrides if re.split(r"[.=]", o.lstrip("+~"))[0] not in ("study", "suite", *UNSTORED)]
     return _with(f"rlaws {verb} study={study}", given)
 
 

@@ -90,6 +90,19 @@ def test_several_studies_by_pattern(tmp_path):
     assert (tmp_path / "runs/search/fail_1_over_n_single").exists()
 
 
+def test_a_suite_sets_parts_in_each_of_its_studies_and_an_axis_where_it_is_one(tmp_path):
+    folder = tmp_path / "conf" / "suite"
+    folder.mkdir(parents=True)
+    (folder / "two.yaml").write_text('studies: ["search/fail_1_over_n", "search/fail_1_over_n_single"]\nrungs: [sim]\n')
+    words = ["suite=two", f"--config-dir={tmp_path / 'conf'}", "grid.p=[0.05]", "grid.alpha=[1.0]", *SMALL[1:]]
+    runs = json.loads(rlaws("run", *words, "json=true", cwd=tmp_path, check=True).stdout)["runs"]
+    told = {r["verdict"]["study"]: r["verdict"] for r in runs}
+    assert told["search/fail_1_over_n"]["grid"] == {"alpha": [1.0]}
+    assert told["search/fail_1_over_n_single"]["grid"] == {"p": [0.05]}
+    assert "problems.size=400" in told["search/fail_1_over_n"]["command"]
+    assert "grid.p" not in told["search/fail_1_over_n"]["command"]
+
+
 def test_missing_data_says_what_to_fetch_and_is_no_failure(tmp_path):
     ran = rlaws("run", "study=search/fail_1_over_n_pythia", f"data_dir={tmp_path}/none", "report=null", cwd=tmp_path)
     assert ran.returncode == 0, ran.stderr
