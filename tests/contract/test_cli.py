@@ -98,7 +98,7 @@ def test_a_suite_sets_parts_in_each_of_its_studies_and_an_axis_where_it_is_one(t
     words += ["problems.size=1000"]
     runs = json.loads(rlaws("run", *words, "json=true", cwd=tmp_path, check=True).stdout)["runs"]
     told = {r["verdict"]["study"]: r["verdict"] for r in runs}
-    assert told["search/fail_1_over_n"]["grid"] == {"alpha": [1.0]}
+    assert told["search/fail_1_over_n"]["grid"]["alpha"] == [1.0]
     assert told["search/fail_1_over_n_single"]["grid"] == {"p": [0.05]}
     assert "problems.size=1000" in told["search/fail_1_over_n"]["command"]
     assert "grid.p" not in told["search/fail_1_over_n"]["command"]
