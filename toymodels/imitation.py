@@ -97,7 +97,7 @@ def lessons(plan: Lessons, task: Task) -> tuple[Demonstrations, float]:
     if plan.method == "sft":
         order = np.random.default_rng(seed_sequence(plan.base_seed, "toy imitation")).permutation(len(task))
         return Demonstrations(rows, task.demonstrations[order if plan.wrong else rows]), 0.0
-    model = trained(plan.teacher, plan.base_seed, plan.recipe, STANDARD)
+    model = trained(Settings(), plan.teacher, plan.base_seed, plan.recipe, STANDARD)
     policy = ToyPolicy(parameters=plan.teacher, base_seed=plan.base_seed, recipe=plan.recipe)
     drawn = policy.draw(model, task, rows, 1, seed_sequence(plan.base_seed, "toy teacher", plan.recipe))
     return Demonstrations(rows, drawn.responses), drawn.flops / len(task)

@@ -27,6 +27,7 @@ from toymodels.critic_tables import Row, Table, seeds_of, tabulated
 from toymodels.enumeration import Solutions, enumerate_solutions
 from toymodels.model import Decoder
 from toymodels.runs import Exams, trained
+from toymodels.settings import Settings
 from toymodels.state import frozen
 from toymodels.tasks import Task
 from toymodels.tasks.programs import apply
@@ -112,7 +113,7 @@ class Perturbed:
     def _rows(self, size: int, seed: int) -> list[Row]:
         """Return the rows of a policy."""
         task = Exams.of(ladder.recipe_of(self.recipe)).tasks["test"]
-        model = trained(size, seed, self.recipe, self.trained)
+        model = trained(Settings(), size, seed, self.recipe, self.trained)
         found, stream = enumerate_solutions(model, task), seed_sequence(seed, "toy noise", self.recipe, size)
         noisy = [
             float(enumerate_solutions(shaken(model, self.noise, child(stream, i)), task).success().mean())
