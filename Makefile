@@ -13,8 +13,9 @@ test: setup ## the tests
 lint: setup ## ruff and mypy
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
-readme: verdicts ## the verdict tables and the figure of both READMEs, with the small transformers
+readme: verdicts ## the verdict tables and the figure of both READMEs, with small transformers and language models
 	$(VENV)/bin/rlaws run suite=toy report=null
+	$(VENV)/bin/rlaws run suite=llm report=null
 	$(VENV)/bin/rlaws report 'formats=[markdown,markdown-zh]'
 	$(VENV)/bin/python docs/make_readme.py report runs
 bench: setup ## speed beside peers and a limit, in one run

@@ -123,7 +123,7 @@ def test_memory_grows_as_it_must():
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_policy_configs_name_these_models(family):
-    config = yaml.safe_load((ROOT / "conf" / "policy" / f"{family}.yaml").read_text(encoding="utf-8"))
+    config = yaml.safe_load((ROOT / "conf" / "family" / f"{family}.yaml").read_text(encoding="utf-8"))
     assert config["models"] == [m.name for m in FAMILIES[family]]
     assert config["dtype"] in BYTES
 

@@ -79,9 +79,9 @@ def test_generative_ones_say_yes_or_no(tmp_path):
 
 
 def test_a_search_follows_what_its_scorer_was_taught(tmp_path):
-    """The scorer learns to like even values; of 8 uniform answers the chosen one is then even at every step.
+    """The scorer learns to like even values; of 40 uniform answers the chosen one is then even at every step.
 
-    Without it a step is even with probability 3/5: 48 of 48 even steps once in 4e10.
+    Without it a step is even with probability 3/5: more than 30 of 30 even steps once in 4e6.
     """
     where, model, words = saved(LlamaForTokenClassification, tmp_path, num_labels=2)
     rng, optimiser = np.random.default_rng(0), torch.optim.Adam(model.parameters(), 5e-3)
@@ -105,9 +105,13 @@ def test_a_search_follows_what_its_scorer_was_taught(tmp_path):
     Searcher(engine.generate, task_of(CHAINS), Sampling(), watched, SEED).run(
         Search("best_of_n", (3 * 40,), "verifier")
     )
-    best = [pairs[int(np.argmax(score(pairs)))][1] for pairs in seen]
+    (pairs,) = seen  # the answers of all problems are judged at once
+    told: dict[str, list[tuple[float, str]]] = {}
+    for (question, text), value in zip(pairs, score(pairs), strict=True):
+        told.setdefault(question, []).append((float(value), text))
+    best = [max(answers)[1] for answers in told.values()]
     values = [int(line[-1]) for text in best for line in text.split("\n")]
-    assert len(values) == 48
+    assert len(values) == 2 * len({item.to_text() for item in CHAINS.items}) > 30  # a question may be drawn twice
     assert all(v % 2 == 0 for v in values)
 
 
