@@ -10,6 +10,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Column, Table
 
 from rlaws.status import span
@@ -50,7 +51,7 @@ def bar(label: str, *, quiet: bool) -> Iterator[Callable[[Progress], None]]:
         def tell(p: Progress) -> None:
             nonlocal shown
             if p.note:
-                console.print(p.note)
+                console.print(p.note, markup=False)
             if p.note or p.left == 0 or monotonic() - shown > SECONDS_BETWEEN_LINES:
                 shown = monotonic()
                 left = f"{span(p.left_s)} left" if p.left_s is not None else ""
@@ -94,13 +95,15 @@ def print_verdicts(finished: Sequence[Finished], written: Mapping[str, Path], *,
     table = Table("study", "reading", "verdict", "margin", "why", title="Verdicts", expand=True)
     for f in finished:
         if f.verdict is None:
-            table.add_row(str(f.folder.parent.name), "", "no data" if f.missing_data else "failed", "", f.problem)
+            word = "no data" if f.missing_data else "failed"
+            table.add_row(f.folder.parent.name, "", word, "", escape(str(f.problem)))
             continue
         for reading in f.verdict["readings"]:
             outcome = str(reading["outcome"])
             margin = "" if reading["margin"] is None else f"{reading['margin']:+.2f}"
             style = STYLES[outcome]
-            table.add_row(f.verdict["study"], reading["id"], f"[{style}]{outcome}[/]", margin, reading["reason"]["en"])
+            why = escape(reading["reason"]["en"])
+            table.add_row(f.verdict["study"], reading["id"], f"[{style}]{outcome}[/]", margin, why)
     Console().print(table)
     for kind, path in written.items():
         print(f"{kind}: {path}")
@@ -117,7 +120,8 @@ def print_plan(plan: Plan, *, as_json: bool) -> None:
     for row in plan.rows:
         where = ", ".join(f"{k}={v}" for k, v in row.regime.items()) or "all"
         wrong = "" if row.wrong is None else f"{row.wrong:.0%}"
-        table.add_row(where, row.reading, row.prediction, "" if row.power is None else f"{row.power:.0%}", wrong)
+        power = "" if row.power is None else f"{row.power:.0%}"
+        table.add_row(escape(where), row.reading, escape(row.prediction), power, wrong)
     Console().print(table)
 
 

@@ -133,3 +133,15 @@ def test_json_errors_are_json(tmp_path):
     ran = rlaws("run", "study=credit/snr_decy", "json=true", cwd=tmp_path)
     assert ran.returncode == 2
     assert "Did you mean" in json.loads(ran.stdout)["error"]
+
+
+def test_brackets_in_a_command_are_printed_as_they_are(capsys, tmp_path):
+    """A path in a list looks like a closing tag to the table's printer."""
+    from rlaws.progress import print_verdicts
+    from rlaws.runner import Finished
+
+    said = "1 of 1 cells failed. Retry: policy.models=[/some/model] grid.p=[0.1]"
+    print_verdicts([Finished(tmp_path / "a" / "b", None, said)], {}, as_json=False)
+    shown = "".join(capsys.readouterr().out.split()).replace("│", "")
+    assert "[/" in shown
+    assert "grid" in shown
