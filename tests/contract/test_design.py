@@ -210,8 +210,9 @@ def test_a_plan_finds_a_cheap_design_and_repeats_itself():
     assert wrong.share - wrong.error <= 0.1
     cheaper = [t for t in first.tallies if t.flops < first.chosen.flops]
     assert all(t.supported(first.law).share < 0.8 or t.wrong(first.others())[1].share > 0.1 for t in cheaper)
-    other = plan_designs(replace(study, seed=study.seed + 1), request)
-    assert other.tallies[-1].found != first.tallies[-1].found or other.chosen.design != first.chosen.design
+    # eight planted experiments may come out alike from two seeds, but hardly from four
+    others = [plan_designs(replace(study, seed=study.seed + i), request) for i in (1, 2, 3)]
+    assert any(o.tallies[-1].found != first.tallies[-1].found or o.chosen.design != first.chosen.design for o in others)
 
 
 def test_what_no_design_can_tell_is_said():
