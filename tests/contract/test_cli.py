@@ -145,3 +145,14 @@ def test_brackets_in_a_command_are_printed_as_they_are(capsys, tmp_path):
     shown = "".join(capsys.readouterr().out.split()).replace("│", "")
     assert "[/" in shown
     assert "grid" in shown
+
+
+def test_a_family_stands_for_the_policy_of_its_name_in_a_suite(monkeypatch):
+    from rlaws import cli
+
+    monkeypatch.setattr(cli, "_config_dirs", list)
+    assert cli._family_of("policy=qwen25") == "family=qwen25"
+    assert cli._family_of("policy=toy") == "policy=toy"
+    words = ["suite=llm", "policy=qwen25", "backend=hf", "grid.base_seed=[0]", "out=x"]
+    assert cli._of_each_study(words) == (["suite=llm", "backend=hf", "out=x"], ["policy=qwen25", "grid.base_seed=[0]"])
+    assert cli._of_each_study(words[1:]) == (words[1:], [])
