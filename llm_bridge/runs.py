@@ -21,6 +21,7 @@ from llm_bridge.models import LADDER
 from llm_bridge.settings import ModelSettings
 from llm_bridge.training import DRAWS, EVALUATIONS, HELD_OUT, STANDARD, STEPS, Arrays, Family, Plan, run, table
 from rlaws.errors import InputError, suggest
+from rlaws.seeding import grown
 
 Table = dict[str, NDArray[Any]]
 
@@ -87,10 +88,8 @@ class LLMRuns(ModelSettings, Learning):
         return replace(ModelSettings(), **shared, **same)
 
     def independent(self) -> tuple[int, ...]:
-        """Return the seeds of the budget: of those given the first ones, or all and those that follow the largest."""
-        wanted = max(1, round(len(self.seeds) * self.scale**0.25))
-        more = range(max(self.seeds) + 1, max(self.seeds) + 1 + max(0, wanted - len(self.seeds)))
-        return (*self.seeds[:wanted], *more)
+        """Return the seeds of the budget."""
+        return grown(self.seeds, self.scale**0.25)
 
     def table(self) -> Table:
         """Return the columns; what is not in the cache is trained.

@@ -8,7 +8,7 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -196,19 +196,21 @@ def _run(each: Sequence[str], cfg: DictConfig) -> None:
 
 
 def _run_suite(values: Mapping[str, Any], each: Sequence[str]) -> None:
-    from rlaws.catalogue import suite_studies
+    from rlaws.catalogue import read, suite_studies
     from rlaws.schema import compose_study
 
     finished = []
     given = [_family_of(o) for o in (*_task_overrides(), *each) if not o.startswith("suite=")]
     family = any(o.startswith("family=") for o in given)
     for name in suite_studies(values["suite"], _config_dirs()):
+        written = read("study", name, _config_dirs())
+        if written["study"]["rung"] not in values["suite"]["rungs"]:
+            continue
         if family and "models" not in compose_study(name, [])["policy"]:
-            continue  # it asks no model by name: the ladder's own study, a simulator
-        own = _for_study(given, name)
+            continue  # it asks no model by name: the ladder's own study
+        own = _for_study(given, written.get("grid", {}))
         composed = compose_study(name, own)
-        if composed["study"]["rung"] in values["suite"]["rungs"]:
-            finished.append(_run_values(composed, _command("run", composed, own)))
+        finished.append(_run_values(composed, _command("run", composed, own)))
     _after(finished, values)
 
 
@@ -220,11 +222,8 @@ def _family_of(override: str) -> str:
     return f"family={name}" if group == "policy" and name in names("family", _config_dirs()) else override
 
 
-def _for_study(overrides: Sequence[str], study: str) -> list[str]:
+def _for_study(overrides: Sequence[str], axes: Collection[str]) -> list[str]:
     """Return the overrides that concern a study of a suite: values of an axis go to the studies that have it."""
-    from rlaws.catalogue import read
-
-    axes = read("study", study, _config_dirs()).get("grid", {})
     return [o for o in overrides if not o.startswith("grid.") or o.partition("=")[0].removeprefix("grid.") in axes]
 
 

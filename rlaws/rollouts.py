@@ -38,6 +38,22 @@ class Rollouts:
     valid: NDArray[np.bool_] | None = None
     cost: Mapping[str, Any] = field(default_factory=dict)
 
+    def answers_and_form(self, problems: int, probe: str) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """Return the class of each answer and whether it has the asked form, of every problem in turn, each [P, n].
+
+        Args:
+            problems: P.
+            probe: Who asks, for the error.
+
+        Raises:
+            InputError: If the rollouts do not tell them.
+        """
+        if self.answer is None or self.valid is None:
+            raise InputError(
+                f"{probe} needs the classes of answers and whether they are well-formed; these tell neither."
+            )
+        return self.answer.reshape(problems, -1), self.valid.reshape(problems, -1)
+
     def counts(self, problems: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return samples and right ones for each of ``problems`` problems, each [P].
 

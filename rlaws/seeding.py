@@ -7,6 +7,7 @@ of seeds overlap, and Python's ``hash`` differs between processes.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -31,6 +32,18 @@ def generator(root: int, *words: object) -> np.random.Generator:
 def word(seed: np.random.SeedSequence) -> int:
     """Return one 64-bit word of a seed sequence, for counter-based generators."""
     return int(seed.generate_state(1, np.uint64)[0])
+
+
+def grown(seeds: Sequence[int], factor: float) -> tuple[int, ...]:
+    """Return ``factor`` times as many seeds: of those given the first ones, or all and those that follow the largest.
+
+    Args:
+        seeds: Seeds of independent runs, at least one.
+        factor: Of their number, which is rounded and at least 1.
+    """
+    wanted = max(1, round(len(seeds) * factor))
+    more = range(max(seeds) + 1, max(seeds) + 1 + max(0, wanted - len(seeds)))
+    return (*seeds[:wanted], *more)
 
 
 def child(seed: np.random.SeedSequence, index: int) -> np.random.SeedSequence:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from rlaws.errors import InputError, suggest
 from rlaws.problems import ChainProblem, ProblemSet
-from rlaws.seeding import child, seed_sequence
+from rlaws.seeding import child, grown, seed_sequence
 from toymodels import ladder
 from toymodels.cache import Arrays, cached
 from toymodels.enumeration import Solutions, enumerate_solutions
@@ -239,10 +239,8 @@ class ToyRuns(Settings):
         ]
 
     def independent(self) -> tuple[int, ...]:
-        """Return the seeds of the budget: of those given the first ones, or all and those that follow the largest."""
-        wanted = max(1, round(len(self.seeds) * self.scale**0.25))
-        more = range(max(self.seeds) + 1, max(self.seeds) + 1 + max(0, wanted - len(self.seeds)))
-        return (*self.seeds[:wanted], *more)
+        """Return the seeds of the budget."""
+        return grown(self.seeds, self.scale**0.25)
 
     def table(self) -> Table:
         """Return the columns; what is not in the cache is trained.

@@ -126,8 +126,6 @@ def shares(rollouts: Rollouts, size: int, probe: str) -> Array:
     Raises:
         InputError: If the rollouts do not tell answers and their form.
     """
-    if rollouts.answer is None or rollouts.valid is None:
-        raise InputError(f"{probe} needs the classes of answers and whether they are well-formed; these tell neither.")
-    right, answer = rollouts.correct.reshape(size, -1), rollouts.answer.reshape(size, -1)
-    invalid = 1.0 - rollouts.valid.reshape(size, -1).mean(axis=1)
-    return np.stack([right.mean(axis=1), tail_share(answer, right), invalid])
+    answer, valid = rollouts.answers_and_form(size, probe)
+    right = rollouts.correct.reshape(size, -1)
+    return np.stack([right.mean(axis=1), tail_share(answer, right), 1.0 - valid.mean(axis=1)])

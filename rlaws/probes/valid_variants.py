@@ -94,9 +94,6 @@ class ValidVariants:
 
     def _shares(self, policy: Any, problems: ProblemSet, n: int, seed: np.random.SeedSequence) -> Array:
         """Return both shares of each problem, [2, P]."""
-        drawn = policy.sample(problems, n, seed)
-        if drawn.answer is None or drawn.valid is None:
-            raise InputError(f"{self.NAME}: {type(policy).__name__} does not tell answers and their form.")
-        answer, valid = (x.reshape(len(problems), n) for x in (drawn.answer, drawn.valid))
+        answer, valid = policy.sample(problems, n, seed).answers_and_form(len(problems), self.NAME)
         variants = [distinct_valid(a, v, self.k) for a, v in zip(answer, valid, strict=True)]
         return np.stack([valid.mean(axis=1), np.array(variants)])

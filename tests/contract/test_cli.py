@@ -93,11 +93,12 @@ def test_several_studies_by_pattern(tmp_path):
 def test_a_suite_sets_parts_in_each_of_its_studies_and_an_axis_where_it_is_one(tmp_path):
     folder = tmp_path / "conf" / "suite"
     folder.mkdir(parents=True)
-    (folder / "two.yaml").write_text('studies: ["search/fail_1_over_n", "search/fail_1_over_n_single"]\nrungs: [sim]\n')
+    (folder / "two.yaml").write_text('studies: ["search/fail_1_over_n*", "training/log_linear_qwen25"]\nrungs: [sim]\n')
     words = [f"--config-dir={tmp_path / 'conf'}", "suite=two", "grid.p=[0.05]", "grid.alpha=[1.0]", *SMALL[2:]]
     words += ["problems.size=1000"]
     runs = json.loads(rlaws("run", *words, "json=true", cwd=tmp_path, check=True).stdout)["runs"]
     told = {r["verdict"]["study"]: r["verdict"] for r in runs}
+    assert set(told) == {"search/fail_1_over_n", "search/fail_1_over_n_single"}  # the table has no problems to set
     assert told["search/fail_1_over_n"]["grid"]["alpha"] == [1.0]
     assert told["search/fail_1_over_n_single"]["grid"] == {"p": [0.05]}
     assert "problems.size=1000" in told["search/fail_1_over_n"]["command"]
